@@ -1,0 +1,27 @@
+"""vln_heatmap: where in the current view is what the robot saw before, as far as the instruction cares.
+
+Invariant: importing this package imports no torch, and no dependency sends telemetry unless the user
+has asked for it (each switch below is only a default).
+"""
+
+import os
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["HeatmapPredictor", "__version__"]
+
+for _switch, _value in {
+    "DO_NOT_TRACK": "true",  # kedro-telemetry, kedro-viz
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # mlflow accepts only this word
+    "GX_ANALYTICS_ENABLED": "false",  # great_expectations
+    "HF_HUB_DISABLE_TELEMETRY": "1",  # transformers, accelerate, tokenizers
+}.items():
+    os.environ.setdefault(_switch, _value)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "HeatmapPredictor":
+        from vln_heatmap.predictor import HeatmapPredictor
+
+        return HeatmapPredictor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

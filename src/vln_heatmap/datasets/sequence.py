@@ -1,0 +1,70 @@
+"""A recorded walk in memory: frames, the table of what happened in each, and where it comes from.
+
+Invariant: ``frames`` has exactly one row per image, in order, with the columns of ``FRAME_COLUMNS``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vln_heatmap.geometry.cameras import PinholeCamera
+
+SCHEMA_VERSION = 1
+
+#: Columns of ``frames.parquet``, one row a frame.
+FRAME_COLUMNS: dict[str, str] = {
+    "frame_index": "int64: 0 .. T-1",
+    "timestamp": "float64: seconds from the first frame",
+    "camera_to_world": "list<double>[16]: row-major 4x4 pose, OpenCV camera, world +Y up, metres",
+    "state": "list<float>[5]: agent x, y, z (floor point, metres), yaw, camera pitch (radians)",
+    "velocity": "list<float>[3]: motion to the next frame in the agent's frame: forward m, left m, yaw rad",
+    "action": "int8: discrete action taken at this frame (0 stop, 1 forward, 2 left, 3 right), last row 0",
+    "collided": "bool: the action taken at this frame bumped into something",
+    "is_first": "bool",
+    "is_last": "bool",
+    "is_terminal": "bool: the episode ended here by STOP (false where it was merely cut)",
+    "visible_ids": "list<int32>: instance ids seen in the frame, ascending, without 0",
+    "visible_pixels": "list<int32>: pixel count of each visible id",
+    "visible_u": "list<float>: mean column of its pixels / W, in [0, 1]",
+    "visible_v": "list<float>: mean row of its pixels / H, in [0, 1]",
+    "visible_depth": "list<float>: median z-depth of its pixels, metres",
+}
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One recorded walk of T frames.
+
+    Attributes:
+        id: unique name, ``<scene>_<walk>``.
+        rgb: [T, H, W, 3] uint8.
+        depth: [T, H, W] float32 z-depth in metres, 0 = nothing; the store keeps whole millimetres.
+        instance: [T, H, W] int32 instance ids, 0 = nothing.
+        frames: one row a frame, see ``FRAME_COLUMNS``.
+        metadata: scene, seed, camera {width, height, hfov}, camera_height, simulator {name, version},
+            trajectory, instructions, objects (category, colour, room, box), rooms, schema_version, fps.
+    """
+
+    id: str
+    rgb: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    instance: NDArray[np.int32]
+    frames: pd.DataFrame
+    metadata: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def camera(self) -> PinholeCamera:
+        return PinholeCamera(**self.metadata["camera"])
+
+    @property
+    def poses(self) -> NDArray[np.float64]:
+        """camera_to_world of every frame [T, 4, 4]."""
+        return np.stack(self.frames["camera_to_world"].to_list()).astype(np.float64).reshape(-1, 4, 4)

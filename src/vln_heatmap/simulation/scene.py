@@ -1,0 +1,103 @@
+"""A scene as every simulator takes it: one triangle soup with textures, instance ids and rooms.
+
+Invariant: a ``Scene`` is plain arrays in the world frame (right-handed, +Y up, metres, floor of the ground
+storey at y = 0), so that two renderers that are given the same scene can be compared pixel by pixel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Categories that are the building itself, not things in it: never referred to by an instruction.
+STRUCTURE = frozenset({"wall", "floor", "ceiling", "skirting", "door frame", "window frame"})
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One thing in the scene.
+
+    Attributes:
+        id: instance id in rendered images, from 1; 0 is "nothing".
+        category: what it is ("chair", "wall").
+        colour: a plain colour name ("red") if a person would use one to tell it apart, else "".
+        room: index into ``Scene.rooms``, -1 if it belongs to none.
+        box_min, box_max: axis-aligned bounding box in the world, metres.
+    """
+
+    id: int
+    category: str
+    colour: str
+    room: int
+    box_min: tuple[float, float, float]
+    box_max: tuple[float, float, float]
+
+    @property
+    def centre(self) -> NDArray[np.float64]:
+        return (np.asarray(self.box_min) + np.asarray(self.box_max)) / 2
+
+
+@dataclass(frozen=True)
+class Room:
+    """An axis-aligned room: type name ("kitchen") and inner floor rectangle (x0, z0, x1, z1) in metres."""
+
+    name: str
+    rectangle: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class LightVolume:
+    """Soft baked light: one ambient cube per voxel.
+
+    Attributes:
+        irradiance: [X, Y, Z, 6] float32, incoming light for the directions +x +y +z -x -y -z; 1 lights a
+            surface to its own colour.
+        origin: world position of the volume's lower corner, metres [3].
+        size: extent of the volume, metres [3].
+    """
+
+    irradiance: NDArray[np.float32]
+    origin: NDArray[np.float32]
+    size: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Geometry, looks and meaning of one building.
+
+    Attributes:
+        name: unique name; splits are made by it.
+        seed: seed of the generator, None for a scene from a file.
+        vertices, normals: [V, 3] float32, world metres / unit length.
+        uvs: [V, 2] float32 glTF texture coordinates (v grows downwards in the image; textures repeat).
+        faces: [F, 3] int32, counter-clockwise seen from outside.
+        face_instance: [F] int32 instance id of each triangle.
+        face_texture: [F] int32 layer of ``textures`` of each triangle.
+        textures: [N, S, S, 3] uint8, sRGB, one size for all, row 0 on top.
+        instances: what there is; ``instances[i].id == i + 1``.
+        rooms: inner rectangles; may be empty for scenes from files.
+        light: baked light, None for the renderers' plain default.
+    """
+
+    name: str
+    seed: int | None
+    vertices: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    uvs: NDArray[np.float32]
+    faces: NDArray[np.int32]
+    face_instance: NDArray[np.int32]
+    face_texture: NDArray[np.int32]
+    textures: NDArray[np.uint8]
+    instances: tuple[Instance, ...]
+    rooms: tuple[Room, ...] = ()
+    light: LightVolume | None = field(default=None, repr=False)
+
+    def room_at(self, x: float, z: float) -> int:
+        """Index of the room that holds floor point (x, z), -1 if none does."""
+        for index, room in enumerate(self.rooms):
+            x0, z0, x1, z1 = room.rectangle
+            if x0 <= x <= x1 and z0 <= z <= z1:
+                return index
+        return -1

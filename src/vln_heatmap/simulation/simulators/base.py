@@ -1,0 +1,92 @@
+"""The contract between the pipelines and any simulator.
+
+Invariant: every backend returns the same ``Observation`` for the same scene and pose (ids equal, z-depth
+within a millimetre away from edges); only colours may differ a little.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vln_heatmap.geometry.cameras import PinholeCamera
+from vln_heatmap.simulation.scene import Scene
+
+#: Discrete actions, numbered as StreamVLN and VLN-CE number them.
+STOP, FORWARD, TURN_LEFT, TURN_RIGHT = 0, 1, 2, 3
+ACTION_NAMES = ("stop", "forward", "turn_left", "turn_right")
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the camera sees.
+
+    Attributes:
+        rgb: [H, W, 3] uint8.
+        depth: [H, W] float32 z-depth in metres, 0 where nothing was hit.
+        instance: [H, W] int32 instance id, 0 where nothing was hit.
+    """
+
+    rgb: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    instance: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class AgentState:
+    """Where the agent stands: floor point (x, y, z) in metres, yaw in radians (0 looks along -Z, left is +)."""
+
+    position: tuple[float, float, float]
+    yaw: float
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """State after an action, and whether the agent bumped into something (it then stays where it was)."""
+
+    state: AgentState
+    collided: bool
+
+
+@runtime_checkable
+class Simulator(Protocol):
+    """A loaded scene that can be looked at and walked through."""
+
+    name: str
+    version: str
+    camera: PinholeCamera
+
+    def load(self, scene: Scene) -> None:
+        """Replace the current scene."""
+
+    def render(self, camera_to_world: NDArray[np.float64]) -> Observation:
+        """Render the view of a camera pose [4, 4] (OpenCV camera, world +Y up)."""
+
+    def random_navigable_point(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """A uniformly drawn floor point [3] where the agent can stand.
+
+        Raises:
+            NoNavigableFloorError: the scene has no such point.
+        """
+
+    def is_navigable(self, position: NDArray[np.float64]) -> bool:
+        """Whether the agent can stand at floor point [3]."""
+
+    def geodesic_distance(self, start: NDArray[np.float64], goal: NDArray[np.float64]) -> float:
+        """Length in metres of the shortest walkable path; ``math.inf`` if there is none."""
+
+    def shortest_path(self, start: NDArray[np.float64], goal: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Way points [N, 3] of the shortest walkable path, both ends included; N = 0 if there is none."""
+
+    def step(self, state: AgentState, action: int) -> StepResult:
+        """Apply a discrete action: STOP, FORWARD 0.25 m, TURN_LEFT / TURN_RIGHT 15 degrees."""
+
+    def close(self) -> None:
+        """Free the renderer's resources."""
+
+
+class NoNavigableFloorError(ValueError):
+    """The scene has no floor on which the agent can stand."""
