@@ -40,3 +40,25 @@ class AgentParams(Params):
 
 
 SimulatorName = Literal["auto", "raster", "raycast"]
+
+
+# --- heatmap model: fusion and heads ----------------------------------------------------------------------
+
+
+class FusionParams(Params):
+    """How geometry and semantics become one token per cell."""
+
+    kind: Literal["concat_mlp"] = "concat_mlp"
+    width: int = Field(128, ge=8, le=8192, description="channels of a fused token")
+
+
+class HeadParams(Params):
+    """The token-to-token heatmap head."""
+
+    heads: int = Field(2, ge=1, le=16, description="learned similarities")
+    frozen: int = Field(2, ge=1, le=8, description="similarities of frozen feature groups")
+    embed: int = Field(48, ge=4, le=1024, description="channels of a query or key")
+    width: int = Field(64, ge=8, le=1024, description="channels of a match description")
+    blocks: int = Field(2, ge=1, le=12)
+    detail: int = Field(24, ge=4, le=512, description="channels of the current view's fine structure")
+    heatmap_size: int = Field(28, ge=7, le=448, description="cells along a side of a heatmap")

@@ -1,0 +1,136 @@
+"""What training reads of a sequence, ready to be mapped into memory: no video is decoded twice.
+
+One safetensors file a sequence holds the frozen encoder's features, the frames at the model's size, and depth,
+ids and poses for the targets. Invariant: a file is whole or absent, and it is used only while its fingerprint
+(encoder, sizes, data version) is the one asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from kedro.io import AbstractDataset, DatasetError
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[Any]]
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FeatureStream:
+    """Work for the dataset: what to compute for which sequence, done only where it is missing.
+
+    Attributes:
+        fingerprint: names everything the arrays depend on.
+        ids: every sequence that belongs to the result.
+        compute: arrays of the sequences of the ids it is given, in that order (so that it can prefetch).
+    """
+
+    fingerprint: str
+    ids: tuple[str, ...]
+    compute: Callable[[Iterable[str]], Iterator[tuple[str, Arrays]]]
+
+
+class FrameFeatures(Mapping[str, "SequenceFeatures"]):
+    """Lazy mapping from sequence id to its arrays."""
+
+    def __init__(self, folder: Path, ids: Iterable[str]) -> None:
+        self.folder = folder
+        self._ids = tuple(ids)
+
+    def __getitem__(self, key: str) -> SequenceFeatures:
+        if key not in self._ids:
+            raise KeyError(f"sequence {key!r} has no features in {self.folder.name}")
+        return SequenceFeatures(self.folder / f"{key}.safetensors")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ids)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+
+@dataclass(frozen=True)
+class SequenceFeatures:
+    """Arrays of one sequence; each access reads only the frames that are asked for."""
+
+    path: Path
+
+    def read(self, name: str, frames: Iterable[int] | None = None) -> NDArray[Any]:
+        """Array ``name`` of the chosen frames (all by default), first axis = frames.
+
+        Raises:
+            OSError: the file is missing or truncated; its name and the reason are given.
+        """
+        import safetensors
+
+        try:
+            with safetensors.safe_open(str(self.path), framework="np") as file:
+                if frames is None:
+                    return file.get_tensor(name)
+                rows = file.get_slice(name)
+                return np.concatenate([rows[i : i + 1] for i in frames])
+        except (safetensors.SafetensorError, FileNotFoundError) as error:
+            raise OSError(f"{self.path.name}: {error}; delete the file and run pretrain again") from error
+
+
+class FrameFeatureDataset(AbstractDataset[FeatureStream, FrameFeatures]):
+    """Folder of per-sequence safetensors. Saving computes what is missing; loading is lazy.
+
+    Args:
+        filepath: folder.
+        metadata: for kedro plugins.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def save(self, data: FeatureStream) -> None:
+        from safetensors.numpy import save_file
+
+        self._filepath.mkdir(parents=True, exist_ok=True)
+        wanted = [_checked(i) for i in data.ids]
+        listing = self._filepath / "fingerprint.txt"
+        same = listing.is_file() and listing.read_text().splitlines()[:1] == [data.fingerprint]
+        (self._filepath / "ids.txt").unlink(missing_ok=True)  # incomplete until every file is there
+        for old in self._filepath.glob("*.safetensors"):
+            if not same or old.stem not in wanted:
+                old.unlink()
+        listing.write_text(data.fingerprint + "\n")
+        missing = [i for i in wanted if not (self._filepath / f"{i}.safetensors").is_file()]
+        if len(missing) < len(wanted):
+            _LOG.info("Features of %d of %d sequences are there already.", len(wanted) - len(missing), len(wanted))
+        for key, arrays in data.compute(missing):
+            temporary = self._filepath / f".{key}.tmp"
+            try:
+                save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, str(temporary))
+                os.replace(temporary, self._filepath / f"{key}.safetensors")
+            finally:
+                temporary.unlink(missing_ok=True)
+        (self._filepath / "ids.txt").write_text("\n".join(wanted) + "\n")
+
+    def load(self) -> FrameFeatures:
+        if not self._exists():
+            raise DatasetError("no frame features are stored; run `kedro run --pipelines=pretrain` first")
+        return FrameFeatures(self._filepath, (self._filepath / "ids.txt").read_text().split())
+
+    def _exists(self) -> bool:
+        return (self._filepath / "ids.txt").is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+def _checked(key: str) -> str:
+    if not _ID.fullmatch(key):
+        raise DatasetError(f"sequence id must be letters, digits, '_', '.' and '-', got {key!r}")
+    return key

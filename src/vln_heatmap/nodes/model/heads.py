@@ -1,0 +1,249 @@
+"""From tokens to heatmaps: the current view's cells are correlated with each keyframe's cells.
+
+Invariant: every map is indexed by cells of the *current view*. A keyframe contributes only through how well its
+cells match a current cell, never by its own layout, and the order of the keyframes does not matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vln_heatmap.params import HeadParams
+
+
+@dataclass
+class HeatmapOutput:
+    """Predictions for N current views with K keyframes each, on the heatmap grid h x w.
+
+    Attributes:
+        mask_logits: [B, N, K, h, w], sigmoid = probability that the cell is co-visible and referred to.
+        distribution_logits: [B, N, K, h, w], softmax over h * w = where to look.
+        validity_logits: [B, N, K], sigmoid = probability that anything at all is co-visible and referred to.
+        class_logits: [B, N, K, 3, h, w], co-visible / occluded / outside, regardless of the instruction.
+        referred_logits: [B, N, h, w], what the instruction refers to in the current view.
+    """
+
+    mask_logits: Tensor
+    distribution_logits: Tensor
+    validity_logits: Tensor
+    class_logits: Tensor
+    referred_logits: Tensor
+
+
+def cell_centres(grid: int, device: torch.device | None = None) -> Tensor:
+    """Centres (x, y) of a grid's cells in [-1, 1], row by row: [grid * grid, 2]."""
+    line = (torch.arange(grid, device=device) + 0.5) / grid * 2 - 1
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack([x, y], dim=-1).flatten(0, 1)
+
+
+def take(frames: Tensor, index: Tensor) -> Tensor:
+    """Pick frames [B, T, ...] by index [B, ...I] -> [B, ...I, ...]."""
+    batch = torch.arange(len(frames), device=frames.device).view(-1, *[1] * (index.dim() - 1))
+    return frames[batch, index]
+
+
+def match_statistics(similarity: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """What a similarity matrix says about each current cell.
+
+    Args:
+        similarity: [..., P, Q] scaled similarities of current cells P with keyframe cells Q.
+        centres: [Q, 2] positions of the keyframe's cells.
+
+    Returns:
+        statistics [..., P, 8] and the soft assignment [..., P, Q]. The statistics are: the best similarity,
+        the normalised entropy of the assignment in [0, 1], the cycle probability (going to the keyframe and
+        back ends where it began), expected position x, y, displacement x, y, and the spread (standard
+        deviation) of the assignment.
+    """
+    assignment = similarity.softmax(dim=-1)  # [..., P, Q]
+    back = similarity.softmax(dim=-2)  # keyframe cell -> current cells
+    best = similarity.amax(dim=-1)
+    log_sum = similarity.logsumexp(dim=-1)
+    entropy = log_sum - (assignment * similarity).sum(-1)
+    entropy = entropy / torch.log(torch.tensor(float(similarity.shape[-1])))
+    cycle = (assignment * back).sum(-1)
+    moments = assignment @ torch.cat([centres, centres.square().sum(-1, keepdim=True)], dim=-1)  # [..., P, 3]
+    position = moments[..., :2]
+    spread = (moments[..., 2] - position.square().sum(-1)).clamp_min(1e-6).sqrt()
+    displacement = position - centres
+    scalars = torch.stack([best, entropy, cycle], dim=-1)
+    return torch.cat([scalars, position, displacement, spread[..., None]], dim=-1), assignment
+
+
+class ConvBlock(nn.Module):
+    """Residual depthwise 5x5 + pointwise block on maps [N, C, h, w]."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, width)
+        self.depthwise = nn.Conv2d(width, width, 5, padding=2, groups=width)
+        self.pointwise = nn.Sequential(nn.Conv2d(width, 2 * width, 1), nn.GELU(), nn.Conv2d(2 * width, width, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.pointwise(self.depthwise(self.norm(x)))
+
+
+class Detail(nn.Module):
+    """Fine structure of the current view, from its pixels, on the heatmap grid."""
+
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.stem = nn.Conv2d(3, width, 5, stride=2, padding=2)
+        self.conv = nn.Conv2d(width, width, 3, stride=2, padding=1)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """frames [B, 3, H, W] in [0, 1] -> [B, width, size, size]."""
+        x = self.conv(F.gelu(self.stem(2 * frames - 1)))
+        return F.adaptive_avg_pool2d(x, self.size) if x.shape[-1] != self.size else x
+
+
+class TokenMatcher(nn.Module):
+    """Correlates current tokens with keyframe tokens and describes every current cell by how it matches.
+
+    Several similarities lie side by side: learned ones of the fused tokens, and the plain cosine of the frozen
+    2-D features, whose temperature alone is learned, so that training adds to what the features know.
+    """
+
+    def __init__(self, token_dim: int, camera_dim: int, params: HeadParams) -> None:
+        super().__init__()
+        self.heads, self.embed = params.heads, params.embed
+        self.query = nn.Linear(token_dim, params.heads * params.embed)
+        self.key = nn.Linear(token_dim, params.heads * params.embed)
+        self.value = nn.Linear(token_dim, params.width // 2)
+        self.own = nn.Linear(token_dim, params.width // 2)
+        self.camera = nn.Sequential(nn.LayerNorm(camera_dim), nn.Linear(camera_dim, params.width // 4))
+        self.log_scale = nn.Parameter(torch.full((params.heads + params.frozen,), 2.5))
+        channels = 2 * (params.width // 2) + 8 * (params.heads + params.frozen) * 2 + 2 + params.width // 2
+        self.enter = nn.Conv2d(channels, params.width, 1)
+        self.blocks = nn.ModuleList(ConvBlock(params.width) for _ in range(params.blocks))
+        self.share = nn.Linear(2 * params.width, params.width)
+
+    def similarities(self, current: Tensor, keys: Tensor, frozen: Tensor) -> Tensor:
+        """Scaled similarities [B, N, K, S, P, Q] of tokens, learned heads first, then the frozen ones."""
+        shape = (self.heads, self.embed)
+        query = F.normalize(self.query(current).unflatten(-1, shape), dim=-1)  # [B, N, P, S, E]
+        key = F.normalize(self.key(keys).unflatten(-1, shape), dim=-1)  # [B, N, K, Q, S, E]
+        learned = torch.einsum("bnpse,bnkqse->bnkspq", query, key)
+        both = torch.cat([learned, frozen], dim=3)
+        return both * self.log_scale.exp().view(-1, 1, 1)
+
+    def forward(self, tokens: Tensor, camera: Tensor, frozen: Tensor, current: Tensor, keyframes: Tensor) -> Tensor:
+        """Describe current cells.
+
+        Args:
+            tokens: [B, T, P, D] fused tokens of all frames.
+            camera: [B, T, Dc] VGGT camera tokens.
+            frozen: [B, N, K, F, P, Q] cosine similarities of frozen features.
+            current: [B, N] frame index of each current view.
+            keyframes: [B, N, K] frame indices of its keyframes.
+
+        Returns:
+            [B, N, K, width, g, g].
+        """
+        (b, n, k), p = keyframes.shape, tokens.shape[2]
+        grid = round(p**0.5)
+        here, there = take(tokens, current), take(tokens, keyframes)  # [B, N, P, D], [B, N, K, P, D]
+        centres = cell_centres(grid, tokens.device)
+        stats, assignment = match_statistics(self.similarities(here, there, frozen), centres)  # [B,N,K,S,P,8]
+        values = assignment[:, :, :, : self.heads].mean(3) @ self.value(there)  # [B, N, K, P, width/2]
+        cells = stats.movedim(3, -2).flatten(-2)  # [B, N, K, P, 8S]
+        parts = [
+            values,
+            self.own(here)[:, :, None].expand(-1, -1, k, -1, -1),
+            cells,
+            cells.mean(3, keepdim=True).expand_as(cells),
+            centres.expand(b, n, k, -1, -1),
+            self.camera_pair(camera, current, keyframes)[:, :, :, None].expand(-1, -1, -1, p, -1),
+        ]
+        maps = torch.cat(parts, dim=-1).flatten(0, 2).transpose(1, 2).unflatten(-1, (grid, grid))
+        maps = self.enter(maps)  # [BNK, width, g, g]
+        for block in self.blocks:
+            maps = block(maps)
+            maps = maps + self.among_keyframes(maps.unflatten(0, (b, n, k))).flatten(0, 2)
+        return maps.unflatten(0, (b, n, k))
+
+    def camera_pair(self, camera: Tensor, current: Tensor, keyframes: Tensor) -> Tensor:
+        """Projected camera tokens of both frames [B, N, K, width / 2]."""
+        token = self.camera(camera)  # [B, T, width/4]
+        there = take(token, keyframes)
+        return torch.cat([take(token, current)[:, :, None].expand_as(there), there], dim=-1)
+
+    def among_keyframes(self, maps: Tensor) -> Tensor:
+        """What the other keyframes of the same view see at each cell (mean and max), [B, N, K, C, g, g]."""
+        pooled = torch.cat([maps.mean(2, keepdim=True), maps.amax(2, keepdim=True)], dim=3)  # [B, N, 1, 2C, g, g]
+        return self.share(pooled.movedim(3, -1)).movedim(-1, 3).expand_as(maps)
+
+
+class ReferringHead(nn.Module):
+    """Which cells of the current view the instruction speaks of, from the language model's states."""
+
+    def __init__(self, token_dim: int, language_dim: int, detail_dim: int, params: HeadParams) -> None:
+        super().__init__()
+        self.size = params.heatmap_size
+        self.cell = nn.Linear(token_dim + language_dim, params.width)
+        self.text = nn.Linear(language_dim, params.width)
+        self.block = ConvBlock(params.width)
+        self.up = nn.Conv2d(params.width, 4 * detail_dim, 1)
+        self.out = nn.Sequential(nn.GELU(), nn.Conv2d(2 * detail_dim, detail_dim, 1), nn.GELU(), nn.Conv2d(detail_dim, 1, 1))
+
+    def forward(self, tokens: Tensor, states: Tensor, text: Tensor, detail: Tensor) -> Tensor:
+        """Logits [M, h, w] for M current views.
+
+        Args:
+            tokens: [M, D, g, g] fused tokens; states: [M, L, g, g] language states at the visual positions.
+            text: [M, L] state that sums up the instruction.
+            detail: [M, C, h, w] fine structure.
+        """
+        cells = self.cell(torch.cat([tokens, states], dim=1).movedim(1, -1))  # [M, g, g, width]
+        cells = (cells * self.text(text)[:, None, None]).movedim(-1, 1) + cells.movedim(-1, 1)
+        up = F.pixel_shuffle(self.up(self.block(cells)), 2)  # [M, C, 2g, 2g]
+        up = F.interpolate(up, size=(self.size, self.size), mode="bilinear", align_corners=False)
+        return self.out(torch.cat([up, detail], dim=1))[:, 0]
+
+
+class HeatmapHead(nn.Module):
+    """Refines match descriptions to the heatmap grid and reads masks, distributions, validity and classes."""
+
+    def __init__(self, params: HeadParams, detail_dim: int) -> None:
+        super().__init__()
+        self.size = params.heatmap_size
+        self.up = nn.Conv2d(params.width, 4 * detail_dim, 1)
+        self.detail = nn.Conv2d(detail_dim, detail_dim, 1)
+        self.out = nn.Sequential(nn.GELU(), nn.Conv2d(detail_dim, detail_dim, 1), nn.GELU(), nn.Conv2d(detail_dim, 4, 1))
+        self.sharpness = nn.Parameter(torch.tensor(1.0))
+        self.validity = nn.Sequential(nn.Linear(3, 16), nn.GELU(), nn.Linear(16, 1))
+
+    def forward(self, maps: Tensor, detail: Tensor, referred: Tensor, everything: Tensor) -> HeatmapOutput:
+        """Read the heatmaps.
+
+        Args:
+            maps: [B, N, K, width, g, g] match descriptions.
+            detail: [B, N, C, h, w] fine structure of the current views.
+            referred: [B, N, h, w] logits of what the instruction refers to.
+            everything: [B] bool, true where the instruction is empty and so refers to everything.
+        """
+        b, n, k = maps.shape[:3]
+        up = F.pixel_shuffle(self.up(maps.flatten(0, 2)), 2)  # [BNK, C, 2g, 2g]
+        up = F.interpolate(up, size=(self.size, self.size), mode="bilinear", align_corners=False)
+        fine = self.detail(detail.flatten(0, 1)).unflatten(0, (b, n))[:, :, None]  # [B, N, 1, C, h, w]
+        out = self.out((up.unflatten(0, (b, n, k)) + fine).flatten(0, 2)).float()  # [BNK, 4, h, w]
+        out = out.unflatten(0, (b, n, k))
+        log_seen = out[:, :, :, :3].log_softmax(dim=3)[:, :, :, 0]  # [B, N, K, h, w]
+        log_named = F.logsigmoid(referred.float()).masked_fill(everything[:, None, None, None], 0.0)
+        log_mask = (log_seen + log_named[:, :, None]).clamp_max(-1e-6)
+        logits = log_mask - torch.log(-torch.expm1(log_mask))  # logit of the product of both probabilities
+        mask = log_mask.exp().flatten(3)  # [B, N, K, h*w]
+        summary = torch.stack([mask.amax(-1), mask.mean(-1), logits.flatten(3).logsumexp(-1) / 10], dim=-1)
+        return HeatmapOutput(
+            mask_logits=logits,
+            distribution_logits=self.sharpness * log_mask + out[:, :, :, 3],
+            validity_logits=self.validity(summary)[..., 0],
+            class_logits=out[:, :, :, :3],
+            referred_logits=referred,
+        )
