@@ -6,9 +6,9 @@ validates a ``params:`` input against the type hint of the node that takes it.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Params(BaseModel):
@@ -116,6 +116,32 @@ class VGGTParams(Params):
         )
 
 
+class Dinov3Params(Params):
+    """Where DINOv3 comes from; the sizes are used only without a source, for a random model."""
+
+    source: str | None = Field(None, min_length=1, description="local folder or hub id of the weights")
+    dim: int = Field(64, ge=16, le=8192)
+    depth: int = Field(2, ge=1, le=64)
+    attention_heads: int = Field(4, ge=1, le=64)
+    patch: int = Field(16, ge=4, le=32)
+    registers: int = Field(4, ge=0, le=16)
+    seed: int = Field(0, ge=0)
+
+
+class Encoder2dParams(Params):
+    """The frozen 2-D encoder of a frame."""
+
+    name: Literal["efficientnet_lite0", "dinov3"] = "efficientnet_lite0"
+    input_size: int = Field(224, ge=32, le=1024, description="side to which frames are resized, pixels")
+    grid: int = Field(14, ge=2, le=128, description="cells along a side of the features")
+    blocks: tuple[Annotated[int, Field(ge=0, le=15)], ...] = Field(
+        (4, 10), min_length=1, max_length=16, description="blocks of efficientnet_lite0 whose maps are kept"
+    )
+    colour: bool = Field(True, description="add mean and standard deviation of the colours of each cell")
+    batch: int = Field(4, ge=1, le=1024, description="frames at a time; few are fastest on a CPU")
+    dinov3: Dinov3Params = Dinov3Params()
+
+
 class HouseParams(Params):
     """How large and how full the generated houses are; everything else is drawn from the seed."""
 
@@ -136,3 +162,95 @@ class HouseParams(Params):
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(f"{low} must be at most {high}, got {getattr(self, low)} > {getattr(self, high)}")
         return self
+
+
+# --- training -------------------------------------------------------------------------------------------
+
+LossWeight = Annotated[float, Field(ge=0, le=100)]
+
+
+class LossWeights(Params):
+    """Weight of each part of the heatmap loss; a part of weight 0 is not computed and needs no target."""
+
+    mask: LossWeight = 1.0
+    dice: LossWeight = 1.0
+    distribution: LossWeight = 0.2
+    classes: LossWeight = 1.0
+    validity: LossWeight = 0.2
+    referred: LossWeight = 0.0
+
+
+class LossParams(Params):
+    """The heatmap loss. No setting moves its minimum, which is always the target itself."""
+
+    weights: LossWeights = LossWeights()
+    positive_weight: float = Field(1.0, ge=1, le=100, description="how much more a pixel of mask 1 counts")
+    focal: float = Field(0.0, ge=0, le=5, description="exponent of |prediction - target|; 0 = plain")
+    class_weights: tuple[LossWeight, LossWeight, LossWeight] = Field(
+        (1.0, 1.0, 1.0), description="co-visible, occluded, outside"
+    )
+
+    @field_validator("focal")
+    @classmethod
+    def _smooth(cls, value: float) -> float:
+        if 0 < value < 1:
+            raise ValueError(f"focal must be 0 or in [1, 5], got {value}: below 1 its gradient is unbounded")
+        return value
+
+
+class OptimizerParams(Params):
+    """AdamW. Norms, biases and scalars (parameters of fewer than two axes) are not decayed."""
+
+    lr: float = Field(1e-3, gt=0, le=1)
+    weight_decay: float = Field(0.01, ge=0, le=1)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.99)
+    eps: float = Field(1e-8, gt=0, le=1e-2)
+    clip: float = Field(1.0, gt=0, le=1e6, description="largest norm of the whole gradient")
+    lr_multipliers: dict[str, Annotated[float, Field(gt=0, le=100)]] = Field(
+        {}, description="by module path, e.g. {language: 0.5}; the longest path that fits a parameter wins"
+    )
+
+
+class ScheduleParams(Params):
+    """Learning rate over the run: linear warm-up, then a curve from the peak to ``final`` of the peak."""
+
+    name: Literal["cosine", "constant"] = "cosine"
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps")
+    final: float = Field(0.02, ge=0, le=1, description="last learning rate / peak learning rate")
+
+
+class TrainParams(Params):
+    """One training run of any stage. A step is one update of the weights."""
+
+    seed: int = Field(0, ge=0, lt=2**32)
+    steps: int = Field(1000, ge=1, le=10_000_000)
+    batch_size: int = Field(8, ge=1, le=65536, description="windows a step, over all micro-batches")
+    accumulation: int = Field(1, ge=1, le=65536, description="micro-batches a step; divides batch_size")
+    loss: LossParams = LossParams()
+    optimizer: OptimizerParams = OptimizerParams()
+    schedule: ScheduleParams = ScheduleParams()
+    ema_decay: float = Field(0.99, ge=0, lt=1, description="of the averaged weights; 0 = no averaging")
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int | None = Field(None, ge=1, le=1024, description="of torch on the CPU; null = as they are")
+    num_workers: int = Field(1, ge=0, le=256, description="processes that prepare batches; 0 = none")
+    prefetch: int = Field(4, ge=1, le=256, description="batches each worker prepares ahead")
+    validate_every: int = Field(200, ge=1, description="steps; the last step is always validated")
+    save_every: int = Field(200, ge=1, description="steps between saved states, from which a run resumes")
+    log_every: int = Field(10, ge=1, description="steps between live metrics")
+    metric: str = Field("auc", min_length=1, description="validation metric that picks the best weights")
+    mode: Literal["max", "min"] = "max"
+    keep: Literal["best", "last"] = Field("best", description="which averaged weights are the result")
+
+    @model_validator(mode="after")
+    def _divides(self) -> TrainParams:
+        if self.batch_size % self.accumulation:
+            raise ValueError(
+                f"accumulation must divide batch_size, got {self.accumulation} and {self.batch_size}"
+            )
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """What the result depends on: a run may resume with any other value of everything else."""
+        operational = {"device", "threads", "num_workers", "prefetch", "save_every", "log_every"}
+        return self.model_dump(mode="json", exclude=operational)
