@@ -6,7 +6,7 @@ validates a ``params:`` input against the type hint of the node that takes it.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -138,7 +138,7 @@ class Encoder2dParams(Params):
         (4, 10), min_length=1, max_length=16, description="blocks of efficientnet_lite0 whose maps are kept"
     )
     colour: bool = Field(True, description="add mean and standard deviation of the colours of each cell")
-    batch: int = Field(4, ge=1, le=1024, description="frames at a time; few are fastest on a CPU")
+    batch: int = Field(2, ge=1, le=1024, description="frames at a time; few are fastest on a CPU")
     dinov3: Dinov3Params = Dinov3Params()
 
 
