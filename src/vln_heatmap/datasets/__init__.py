@@ -6,6 +6,7 @@ from typing import Any
 _HOMES = {
     "CheckpointDataset": "checkpoint",
     "FrameFeatureDataset": "frame_features",
+    "ResultsDataset": "results",
     "SequenceStoreDataset": "sequence_store",
     "TrackerDataset": "tracker",
     "TrainingStateDataset": "checkpoint",
