@@ -1,0 +1,9 @@
+"""Procedural houses: varied, textured, furnished and reproducible from a seed.
+
+Invariant: ``generate_house(seed, params)`` is a pure function; its scenes have a ground floor at y = 0 whose
+rooms are all connected.
+"""
+
+from vln_heatmap.simulation.houses.generator import generate_house
+
+__all__ = ["generate_house"]
