@@ -160,7 +160,9 @@ class HouseParams(Params):
     def _ranges(self) -> HouseParams:
         for low, high in (("rooms_min", "rooms_max"), ("side_min", "side_max")):
             if getattr(self, low) > getattr(self, high):
-                raise ValueError(f"{low} must be at most {high}, got {getattr(self, low)} > {getattr(self, high)}")
+                raise ValueError(
+                    f"{low} must be at most {high}, got {getattr(self, low)} > {getattr(self, high)}"
+                )
         return self
 
 
@@ -254,3 +256,56 @@ class TrainParams(Params):
         """What the result depends on: a run may resume with any other value of everything else."""
         operational = {"device", "threads", "num_workers", "prefetch", "save_every", "log_every"}
         return self.model_dump(mode="json", exclude=operational)
+
+
+# --- validation -----------------------------------------------------------------------------------------
+
+
+class ExpectationParams(Params):
+    """One Great Expectations check of every row of a table; any row that fails rejects its sequence."""
+
+    type: Literal[
+        "expect_column_values_to_not_be_null",
+        "expect_column_values_to_be_between",
+        "expect_column_values_to_be_in_set",
+        "expect_column_values_to_be_unique",
+        "expect_compound_columns_to_be_unique",
+    ]
+    column: str | None = Field(None, min_length=1)
+    column_list: tuple[str, ...] | None = Field(None, min_length=2)
+    min_value: float | None = Field(None, ge=-1e9, le=1e9)
+    max_value: float | None = Field(None, ge=-1e9, le=1e9)
+    strict_min: bool | None = None
+    strict_max: bool | None = None
+    value_set: tuple[int, ...] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> ExpectationParams:
+        if (self.column_list is None) != (self.type != "expect_compound_columns_to_be_unique"):
+            raise ValueError(
+                f"column_list goes with expect_compound_columns_to_be_unique, not with {self.type}"
+            )
+        if (self.column is None) == (self.column_list is None):
+            raise ValueError(f"{self.type} needs a column")
+        between = self.type == "expect_column_values_to_be_between"
+        if between and self.min_value is None and self.max_value is None:
+            raise ValueError("expect_column_values_to_be_between needs min_value, max_value or both")
+        if (self.type == "expect_column_values_to_be_in_set") != (self.value_set is not None):
+            raise ValueError("value_set goes with expect_column_values_to_be_in_set")
+        return self
+
+
+class ValidateParams(Params):
+    """What is looked at in a sequence, and the limits of what is acceptable."""
+
+    workers: int = Field(0, ge=0, le=256, description="threads; 0 = one a core")
+    pairs: int = Field(16, ge=1, le=100_000, description="pairs of frames whose images are compared")
+    stride: int = Field(2, ge=1, le=64, description="compare every n-th pixel of every n-th row")
+    agreement: float = Field(0.05, gt=0, lt=1, description="relative depth error that counts as agreement")
+    frozen_change: float = Field(0.05, ge=0, le=255, description="grey levels; less than that is no change")
+    moved_metres: float = Field(0.1, gt=0, le=10, description="step from which an image must change")
+    moved_degrees: float = Field(5.0, gt=0, le=180, description="turn from which an image must change")
+    min_accepted_share: float = Field(0.9, ge=0, le=1, description="below it the run stops")
+    thumbnails: int = Field(12, ge=0, le=200, description="rejected sequences shown in the summary")
+    frames: dict[str, ExpectationParams] = Field(description="limits of the frame table, by reason")
+    sequences: dict[str, ExpectationParams] = Field(description="limits of the sequence table, by reason")
