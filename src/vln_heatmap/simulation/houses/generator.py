@@ -1,7 +1,7 @@
 """From a seed to a scene: plan, palette, structure, furniture, and all of it as one triangle soup.
 
-Invariant: a house depends on its seed and parameters only; each concern draws from a stream of its own, so that
-one more chair in the bedroom changes nothing in the kitchen.
+Invariant: a house depends on its seed and parameters only; each concern draws from a stream of its own, so
+that one more chair in the bedroom changes nothing in the kitchen.
 """
 
 from __future__ import annotations

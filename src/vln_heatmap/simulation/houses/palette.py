@@ -8,9 +8,10 @@ texture depends on the house's seed and the material's name only.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from vln_heatmap.simulation.houses import pictures, textures
 from vln_heatmap.simulation.houses.textures import Colour, Image
 
+T = TypeVar("T")
 Draw = Callable[[np.random.Generator, int], Image]
 
 #: Paint and cloth colours by the name that a person would give them, sRGB 0..255.
@@ -127,8 +129,8 @@ def _jitter(rng: np.random.Generator, colour: tuple[int, int, int], amount: floa
     return np.clip(np.array(colour) + rng.uniform(-amount, amount, 3), 8, 247) / 255
 
 
-def _choice(rng: np.random.Generator, options: tuple) -> tuple:
-    return options[rng.integers(len(options))]
+def _choice(rng: np.random.Generator, options: Sequence[T]) -> T:
+    return options[int(rng.integers(len(options)))]
 
 
 def _coloured(draw: Callable[..., Image], colour: Colour) -> Draw:

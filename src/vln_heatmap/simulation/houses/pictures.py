@@ -89,7 +89,7 @@ PAINTINGS = (abstract, blocks, landscape, still_life)
 
 def window_view(rng: np.random.Generator, n: int) -> Image:
     """Bright outdoors: a sky with clouds over trees, houses or hills."""
-    y, x = grid(n)
+    y = grid(n)[0]
     blue = rng.uniform((0.5, 0.7, 0.92), (0.78, 0.88, 1.0))
     clouds = np.clip(0.5 * noise(rng, n, 6, 14), 0, 1)[..., None]
     image = blue + (1 - blue) * np.clip(clouds + 0.5 * y[..., None], 0, 1)

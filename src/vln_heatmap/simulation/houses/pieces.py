@@ -46,7 +46,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Placed:
-    """A piece at a position (x, y, z) and yaw; in its group's frame or, once ``room`` is set, in the world."""
+    """A piece at a position (x, y, z) and yaw, in its group's frame or (room >= 0) in the world."""
 
     piece: Piece
     x: float = 0.0
@@ -91,6 +91,7 @@ class Placed:
 
 Group = tuple[Placed, ...]
 Builder = Callable[[np.random.Generator, Palette], Group]
+PieceBuilder = Callable[[np.random.Generator, Palette], Piece]
 
 
 def alone(category: str, parts: list[Part], main: str = "") -> Group:

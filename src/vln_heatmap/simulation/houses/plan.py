@@ -187,7 +187,9 @@ def _outer_walls(cells: list[Rectangle]) -> list[tuple[int, int, int, float, flo
     return walls
 
 
-def _outdoor(kind: str, side: int, room: int, axis: int, line: float, span: tuple[float, ...]) -> Opening:
+def _outdoor(
+    kind: str, side: int, room: int, axis: int, line: float, span: tuple[float, float, float, float]
+) -> Opening:
     rooms = (-1, room) if side in (0, 3) else (room, -1)
     return Opening(kind, axis, line, *span, rooms)
 

@@ -43,7 +43,7 @@ def grid(n: int) -> tuple[Image, Image]:
 
 
 def plaster(rng: np.random.Generator, n: int, colour: Colour) -> Image:
-    return shade(colour, 0.012 * noise(rng, n, 0.6) + 0.018 * noise(rng, n, 6) + 0.02 * noise(rng, n, 18))
+    return shade(colour, 0.012 * noise(rng, n, 0.6) + 0.012 * noise(rng, n, 5) + 0.01 * noise(rng, n, 18))
 
 
 def striped_paper(rng: np.random.Generator, n: int, colour: Colour) -> Image:

@@ -5,7 +5,7 @@ palette; the first piece of a group makes sense without the others.
 """
 
 from vln_heatmap.simulation.houses.furniture import decor, living, storage, wet
-from vln_heatmap.simulation.houses.pieces import Builder
+from vln_heatmap.simulation.houses.pieces import Builder, PieceBuilder
 
 #: Furniture that stands on the floor, by the name that room recipes use.
 BUILDERS: dict[str, Builder] = {
@@ -40,4 +40,15 @@ BUILDERS: dict[str, Builder] = {
     "side table": decor.pedestal,
 }
 
-__all__ = ["BUILDERS"]
+#: What hangs on walls, by the name that room recipes use.
+HANGINGS: dict[str, PieceBuilder] = {
+    "painting": decor.painting,
+    "mirror": decor.mirror,
+    "clock": decor.clock,
+    "shelf": decor.wall_shelf,
+    "cabinet": decor.cabinet,
+    "towel": decor.towel,
+    "coat rack": decor.coat_rack,
+}
+
+__all__ = ["BUILDERS", "HANGINGS"]

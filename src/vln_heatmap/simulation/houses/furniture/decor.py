@@ -1,7 +1,7 @@
 """Lamps, plants, and what hangs on walls and ceilings or lies on the floor.
 
-Wall pieces have their back at z = 0 and are placed by their bottom; rugs lie on the floor; ceiling lights hang
-from y = 0 downwards.
+Wall pieces have their back at z = 0 and are placed by their bottom; rugs lie on the floor; ceiling lights
+hang from y = 0 downwards.
 """
 
 from __future__ import annotations
