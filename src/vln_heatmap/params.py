@@ -142,6 +142,37 @@ class Encoder2dParams(Params):
     dinov3: Dinov3Params = Dinov3Params()
 
 
+class LanguageParams(Params):
+    """The language model; the sizes are used only without a source, for a model from scratch."""
+
+    source: str | None = Field(None, min_length=1, description="local folder or hub id of Qwen2.5-VL")
+    grid: int = Field(7, ge=1, le=64, description="visual tokens along a side of a frame")
+    vocab_size: int = Field(1536, ge=270, le=200_000, description="of the tokenizer trained for it")
+    dim: int = Field(128, ge=32, le=16384)
+    hidden: int = Field(384, ge=32, le=65536, description="width inside the MLP of a block")
+    depth: int = Field(3, ge=1, le=128)
+    attention_heads: int = Field(4, ge=1, le=128)
+    kv_heads: int = Field(2, ge=1, le=128)
+
+    @model_validator(mode="after")
+    def _check(self) -> LanguageParams:
+        if self.dim % (8 * self.attention_heads):
+            raise ValueError(f"dim must be a multiple of 8 * attention_heads, got {self.dim}")
+        if self.attention_heads % self.kv_heads:
+            raise ValueError(f"kv_heads must divide attention_heads, got {self.kv_heads}")
+        return self
+
+
+class KeyframeParams(Params):
+    """Which earlier frames are remembered."""
+
+    name: Literal["uniform", "space_aware"] = "uniform"
+    count: int = Field(8, ge=1, le=256, description="keyframes")
+    divisions: int = Field(20, ge=1, le=1000, description="voxels along the smallest side of the scene")
+    percentile: float = Field(50.0, ge=0, le=100, description="points of lower confidence are left out")
+    min_confidence: float = Field(0.1, ge=0, description="points up to this confidence are left out")
+
+
 class HouseParams(Params):
     """How large and how full the generated houses are; everything else is drawn from the seed."""
 
@@ -309,3 +340,37 @@ class ValidateParams(Params):
     thumbnails: int = Field(12, ge=0, le=200, description="rejected sequences shown in the summary")
     frames: dict[str, ExpectationParams] = Field(description="limits of the frame table, by reason")
     sequences: dict[str, ExpectationParams] = Field(description="limits of the sequence table, by reason")
+
+
+# --- heatmap model and its stages -------------------------------------------------------------------------
+
+
+class ModelParams(Params):
+    """The whole model. The frozen 2-D encoder is named here too, because every other part is built on it."""
+
+    preset: str = Field("tiny", min_length=1, description="name that checkpoints carry")
+    vggt: VGGTParams = VGGTParams()
+    encoder: Encoder2dParams = Encoder2dParams()
+    keyframes: KeyframeParams = KeyframeParams()
+    fusion: FusionParams = FusionParams()
+    language: LanguageParams = LanguageParams()
+    head: HeadParams = HeadParams()
+
+
+class WindowParams(Params):
+    """How a training sample becomes tensors."""
+
+    views: int = Field(3, ge=1, le=64, description="frames of a training window that serve as current view")
+    sampled: int = Field(56, ge=7, le=1024, description="pixels along a side at which co-visibility is computed")
+    sigma: float = Field(0.6, ge=0, le=32, description="of the target's Gaussian, in heatmap cells")
+    mirror: float = Field(0.5, ge=0, le=1, description="share of mirrored windows")
+    colour: float = Field(0.1, ge=0, le=2, description="standard deviation of the log gain of each colour")
+    feature_noise: float = Field(0.05, ge=0, le=2, description="relative noise on the frozen features")
+
+
+class StageParams(Params):
+    """Pretraining or finetuning."""
+
+    window: WindowParams = WindowParams()
+    train: TrainParams = TrainParams()
+    validation_samples: int = Field(64, ge=1, le=100_000, description="windows that a validation looks at")
