@@ -1,0 +1,50 @@
+"""Where a training computes: device, precision and threads, through Hugging Face Accelerate.
+
+Invariant: two trainings of one process do not see each other's settings, and the thread count and torch's
+random state of the process are afterwards as they were before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from vln_heatmap.params import TrainParams
+
+
+def make_accelerator(params: TrainParams) -> Any:
+    """An ``accelerate.Accelerator`` for the run.
+
+    Raises:
+        ValueError: the device or precision asked for is not there.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, GradientState
+
+    cuda = torch.cuda.is_available()
+    if params.device == "cuda" and not cuda:
+        raise ValueError("device is cuda, but torch sees no CUDA device: set device to auto or cpu")
+    if params.mixed_precision == "fp16" and (params.device == "cpu" or not cuda):
+        raise ValueError("mixed_precision fp16 needs a CUDA device: set it to bf16 or no")
+    AcceleratorState._reset_state(reset_partial_state=True)  # process-wide, and refuses a second precision
+    GradientState._reset_state()
+    return Accelerator(
+        cpu=params.device == "cpu",
+        mixed_precision=params.mixed_precision,
+        gradient_accumulation_steps=params.accumulation,
+    )
+
+
+@contextmanager
+def torch_settings(threads: int | None) -> Iterator[None]:
+    """Use this many threads on the CPU, and give back the process as it was."""
+    before = torch.get_num_threads()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.set_num_threads(threads or before)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
