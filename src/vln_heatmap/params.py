@@ -70,7 +70,7 @@ class HeadParams(Params):
 class VGGTParams(Params):
     """Sizes of VGGT; the defaults are those of the tiny preset, :meth:`official` gives the 1B model's."""
 
-    resolution: int = Field(112, ge=14, le=1036, description="longer side of the frames it sees, pixels")
+    resolution: int = Field(112, ge=14, le=1036, description="side of the square frames it is given")
     patch: int = Field(14, ge=4, le=32)
     pretrain_size: int = Field(112, ge=14, le=1036, description="image side of the stored position table")
     dim: int = Field(64, ge=16, le=4096, description="width of a token; what leaves is twice as wide")
@@ -80,7 +80,7 @@ class VGGTParams(Params):
     pairs: int = Field(2, ge=1, le=64, description="pairs of attention within a frame and across frames")
     layer_scale: float = Field(0.01, gt=0, le=1, description="initial scale of a pair's residual branches")
     layers: tuple[int, int, int, int] = Field((0, 0, 1, 1), description="pairs that the dense heads read")
-    heads: tuple[Literal["camera", "depth", "points"], ...] = ("camera", "depth", "points")
+    heads: tuple[Literal["camera", "depth", "points"], ...] = Field((), description="outputs beside tokens")
     camera_depth: int = Field(2, ge=1, le=16)
     camera_rounds: int = Field(4, ge=1, le=16)
     dense_features: int = Field(32, ge=8, le=1024)
@@ -91,8 +91,9 @@ class VGGTParams(Params):
     def _check(self) -> VGGTParams:
         if self.dim % (4 * self.attention_heads):
             raise ValueError(f"dim must be a multiple of 4 * attention heads, got {self.dim}")
-        if self.pretrain_size % self.patch or self.resolution < self.patch:
-            raise ValueError(f"pretrain_size must be a multiple of {self.patch}, got {self.pretrain_size}")
+        for name in ("resolution", "pretrain_size"):
+            if getattr(self, name) % self.patch:
+                raise ValueError(f"{name} must be a multiple of {self.patch}, got {getattr(self, name)}")
         if not all(0 <= layer < self.pairs for layer in self.layers):
             raise ValueError(f"layers must lie in [0, {self.pairs}), got {list(self.layers)}")
         if any(width % 4 for width in (*self.dense_channels, self.dense_features // 2)):
@@ -110,6 +111,7 @@ class VGGTParams(Params):
             vit_depth=24,
             pairs=24,
             layers=(4, 11, 17, 23),
+            heads=("camera", "depth", "points"),
             camera_depth=4,
             dense_features=256,
             dense_channels=(256, 512, 1024, 1024),

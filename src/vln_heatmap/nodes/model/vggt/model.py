@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vln_heatmap.nodes.model.vggt.aggregator import Aggregator
@@ -71,20 +70,6 @@ class VGGT(nn.Module):
             self.point_head = DenseHead(params, 3, "signed_exp")
         if "depth" in params.heads:
             self.depth_head = DenseHead(params, 1, "exp")
-
-    def prepare(self, frames: Tensor) -> Tensor:
-        """Frames [..., 3, H, W], uint8 or float in [0, 1], at the model's resolution, float in [0, 1].
-
-        The longer side becomes ``params.resolution``; both sides are rounded to whole patches.
-        """
-        images = frames.float() / 255 if frames.dtype == torch.uint8 else frames
-        patch, scale = self.params.patch, self.params.resolution / max(frames.shape[-2:])
-        height, width = (max(1, round(side * scale / patch)) * patch for side in frames.shape[-2:])
-        if (height, width) == tuple(frames.shape[-2:]):
-            return images
-        flat = images.flatten(0, -4) if images.ndim > 4 else images  # [N, 3, H, W]
-        flat = F.interpolate(flat, size=(height, width), mode="bilinear", antialias=True)
-        return flat.clamp(0, 1).view(*images.shape[:-2], height, width)
 
     def forward(self, frames: Tensor, heads: Collection[Head] = ()) -> VGGTOutput:
         """Tokens of frames [B, T, 3, H, W] in [0, 1], and the outputs of ``heads`` and no others.
