@@ -21,7 +21,7 @@ for _switch, _value in {
 
 def __getattr__(name: str) -> Any:
     if name == "HeatmapPredictor":
-        from vln_heatmap.predictor import HeatmapPredictor
+        from vln_heatmap.nodes.model.predictor import HeatmapPredictor
 
         return HeatmapPredictor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

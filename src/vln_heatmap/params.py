@@ -55,8 +55,8 @@ class FusionParams(Params):
 class HeadParams(Params):
     """The token-to-token heatmap head."""
 
-    heads: int = Field(2, ge=1, le=16, description="learned similarities")
-    frozen: int = Field(2, ge=1, le=8, description="similarities of frozen feature groups")
+    heads: int = Field(1, ge=1, le=16, description="learned similarities")
+    frozen_scale: float = Field(12.0, gt=0, le=100, description="inverse temperature of frozen cosines")
     embed: int = Field(48, ge=4, le=1024, description="channels of a query or key")
     width: int = Field(64, ge=8, le=1024, description="channels of a match description")
     blocks: int = Field(2, ge=1, le=12)

@@ -8,7 +8,7 @@ changes nothing.
 The depth test is where exactness is won or lost. A point falls between the pixel centres of the keyframe, and
 on a grazing floor the depth there differs from the nearest pixel's by far more than any sane tolerance. The
 inverse depth of a plane, however, is linear in the image, so the test compares with the plane through the
-nearest pixel (one-sided differences, the flatter of the two, so that a depth edge does not leak into the slope)
+nearest pixel (one-sided differences, the flatter of the two, so that no depth edge leaks into the slope)
 as well as with the pixel's own depth, and calls a point occluded only if it lies behind both.
 """
 
@@ -73,7 +73,7 @@ def covisibility(
             f"keyframes must be depths [K, H, W] with poses [K, 4, 4], got {keyframe_depths.shape} with "
             f"{keyframe_poses.shape}"
         )
-    rows, columns = _pixels(camera, grid)
+    rows, columns = cell_pixels(camera, grid)
     picked = depth[np.ix_(rows, columns)].astype(np.float32)  # [h, w]
     rays = camera.directions().astype(np.float32)[np.ix_(rows, columns)]  # [h, w, 3]
     points = (rays * picked[..., None]).reshape(-1, 3)  # [N, 3], current camera frame
@@ -116,7 +116,9 @@ def _flatter_slope(images: NDArray[np.float32], axis: int) -> NDArray[np.float32
     return np.where(np.abs(forward) < np.abs(backward), forward, backward)
 
 
-def _pixels(camera: PinholeCamera, grid: tuple[int, int] | None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def cell_pixels(
+    camera: PinholeCamera, grid: tuple[int, int] | None
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows [h] and columns [w] of the pixels nearest to the centres of a grid's cells."""
     if grid is None:
         return np.arange(camera.height), np.arange(camera.width)

@@ -17,13 +17,19 @@ def align_grid(features: Tensor, size: tuple[int, int]) -> Tensor:
     """Resample feature maps [..., C, h, w] to [..., C, *size] so that image positions stay where they are.
 
     Bilinear with half-pixel centres (``align_corners=False``), the convention in which both grids tile the
-    same image. Downsampling averages (antialias) instead of skipping cells.
+    same image. Downsampling averages instead of skipping cells: plain means where whole
+    blocks fit, antialiased otherwise.
     """
     if features.shape[-2:] == size:
         return features
     flat = features.flatten(0, -4)  # [N, C, h, w]
     shrink = size[0] < features.shape[-2] or size[1] < features.shape[-1]
-    flat = F.interpolate(flat, size=size, mode="bilinear", align_corners=False, antialias=shrink)
+    if features.shape[-2] % size[0] == 0 and features.shape[-1] % size[1] == 0:
+        flat = F.avg_pool2d(flat, (features.shape[-2] // size[0], features.shape[-1] // size[1]))
+    else:
+        full = flat.float()  # half precision has no antialiased kernel on the CPU
+        full = F.interpolate(full, size=size, mode="bilinear", align_corners=False, antialias=shrink)
+        flat = full.to(flat.dtype)
     return flat.unflatten(0, features.shape[:-3])
 
 

@@ -6,11 +6,13 @@ cells match a current cell, never by its own layout, and the order of the keyfra
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vln_heatmap.params import HeadParams
 
@@ -23,14 +25,15 @@ class HeatmapOutput:
         mask_logits: [B, N, K, h, w], sigmoid = probability that the cell is co-visible and referred to.
         distribution_logits: [B, N, K, h, w], softmax over h * w = where to look.
         validity_logits: [B, N, K], sigmoid = probability that anything at all is co-visible and referred to.
-        class_logits: [B, N, K, 3, h, w], co-visible / occluded / outside, regardless of the instruction.
+        class_logits: [B, N, K, 3, h, w], co-visible / occluded / outside, regardless of the instruction;
+            None for single views, where everything is seen.
         referred_logits: [B, N, h, w], what the instruction refers to in the current view.
     """
 
     mask_logits: Tensor
     distribution_logits: Tensor
     validity_logits: Tensor
-    class_logits: Tensor
+    class_logits: Tensor | None
     referred_logits: Tensor
 
 
@@ -63,16 +66,25 @@ def match_statistics(similarity: Tensor, centres: Tensor) -> tuple[Tensor, Tenso
     assignment = similarity.softmax(dim=-1)  # [..., P, Q]
     back = similarity.softmax(dim=-2)  # keyframe cell -> current cells
     best = similarity.amax(dim=-1)
-    log_sum = similarity.logsumexp(dim=-1)
-    entropy = log_sum - (assignment * similarity).sum(-1)
-    entropy = entropy / torch.log(torch.tensor(float(similarity.shape[-1])))
+    entropy = similarity.logsumexp(dim=-1) - (assignment * similarity).sum(-1)
     cycle = (assignment * back).sum(-1)
     moments = assignment @ torch.cat([centres, centres.square().sum(-1, keepdim=True)], dim=-1)  # [..., P, 3]
     position = moments[..., :2]
     spread = (moments[..., 2] - position.square().sum(-1)).clamp_min(1e-6).sqrt()
-    displacement = position - centres
-    scalars = torch.stack([best, entropy, cycle], dim=-1)
-    return torch.cat([scalars, position, displacement, spread[..., None]], dim=-1), assignment
+    scalars = torch.stack([best, entropy / math.log(similarity.shape[-1]), cycle], dim=-1)
+    return torch.cat([scalars, position, position - centres, spread[..., None]], dim=-1), assignment
+
+
+def match_tokens(query: Tensor, key: Tensor, value: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """Statistics [K, P, S * 8] of current cells and the values [K, P, V] that they find in each keyframe.
+
+    Args:
+        query: [P, S, E] of one current view, scaled; key: [K, Q, S, E]; value: [K, Q, V].
+        centres: [Q, 2].
+    """
+    similarity = torch.einsum("pse,kqse->kspq", query, key)
+    statistics, assignment = match_statistics(similarity, centres)
+    return statistics.movedim(1, 2).flatten(2), assignment.mean(1) @ value
 
 
 class ConvBlock(nn.Module):
@@ -106,40 +118,34 @@ class Detail(nn.Module):
 class TokenMatcher(nn.Module):
     """Correlates current tokens with keyframe tokens and describes every current cell by how it matches.
 
-    Several similarities lie side by side: learned ones of the fused tokens, and the plain cosine of the frozen
-    2-D features, whose temperature alone is learned, so that training adds to what the features know.
+    Two kinds of similarity lie side by side: learned ones of the fused tokens, and plain cosines of the frozen
+    2-D features, which training cannot spoil.
     """
 
-    def __init__(self, token_dim: int, camera_dim: int, params: HeadParams) -> None:
+    def __init__(self, token_dim: int, camera_dim: int, groups: int, params: HeadParams) -> None:
         super().__init__()
-        self.heads, self.embed = params.heads, params.embed
+        self.heads, self.embed, self.frozen_scale = params.heads, params.embed, params.frozen_scale
         self.query = nn.Linear(token_dim, params.heads * params.embed)
         self.key = nn.Linear(token_dim, params.heads * params.embed)
         self.value = nn.Linear(token_dim, params.width // 2)
         self.own = nn.Linear(token_dim, params.width // 2)
         self.camera = nn.Sequential(nn.LayerNorm(camera_dim), nn.Linear(camera_dim, params.width // 4))
-        self.log_scale = nn.Parameter(torch.full((params.heads + params.frozen,), 2.5))
-        channels = 2 * (params.width // 2) + 8 * (params.heads + params.frozen) * 2 + 2 + params.width // 2
+        self.log_scale = nn.Parameter(torch.full((params.heads, 1), 2.5))
+        statistics = 8 * (params.heads + 1) + groups
+        channels = 2 * (params.width // 2) + 2 * statistics + 2 + 2 * (params.width // 4)
         self.enter = nn.Conv2d(channels, params.width, 1)
         self.blocks = nn.ModuleList(ConvBlock(params.width) for _ in range(params.blocks))
         self.share = nn.Linear(2 * params.width, params.width)
 
-    def similarities(self, current: Tensor, keys: Tensor, frozen: Tensor) -> Tensor:
-        """Scaled similarities [B, N, K, S, P, Q] of tokens, learned heads first, then the frozen ones."""
-        shape = (self.heads, self.embed)
-        query = F.normalize(self.query(current).unflatten(-1, shape), dim=-1)  # [B, N, P, S, E]
-        key = F.normalize(self.key(keys).unflatten(-1, shape), dim=-1)  # [B, N, K, Q, S, E]
-        learned = torch.einsum("bnpse,bnkqse->bnkspq", query, key)
-        both = torch.cat([learned, frozen], dim=3)
-        return both * self.log_scale.exp().view(-1, 1, 1)
-
-    def forward(self, tokens: Tensor, camera: Tensor, frozen: Tensor, current: Tensor, keyframes: Tensor) -> Tensor:
+    def forward(
+        self, tokens: Tensor, camera: Tensor, frozen: list[Tensor], current: Tensor, keyframes: Tensor
+    ) -> Tensor:
         """Describe current cells.
 
         Args:
             tokens: [B, T, P, D] fused tokens of all frames.
             camera: [B, T, Dc] VGGT camera tokens.
-            frozen: [B, N, K, F, P, Q] cosine similarities of frozen features.
+            frozen: groups of frozen features, each of unit length [B, T, P, c].
             current: [B, N] frame index of each current view.
             keyframes: [B, N, K] frame indices of its keyframes.
 
@@ -148,14 +154,13 @@ class TokenMatcher(nn.Module):
         """
         (b, n, k), p = keyframes.shape, tokens.shape[2]
         grid = round(p**0.5)
-        here, there = take(tokens, current), take(tokens, keyframes)  # [B, N, P, D], [B, N, K, P, D]
         centres = cell_centres(grid, tokens.device)
-        stats, assignment = match_statistics(self.similarities(here, there, frozen), centres)  # [B,N,K,S,P,8]
-        values = assignment[:, :, :, : self.heads].mean(3) @ self.value(there)  # [B, N, K, P, width/2]
-        cells = stats.movedim(3, -2).flatten(-2)  # [B, N, K, P, 8S]
+        learned, found = self._learned(tokens, centres, current, keyframes)
+        plain = self._plain(frozen, centres, current, keyframes)
+        cells = torch.cat([learned, plain.to(learned.dtype)], dim=-1)  # [B, N, K, P, statistics]
         parts = [
-            values,
-            self.own(here)[:, :, None].expand(-1, -1, k, -1, -1),
+            found,
+            self.own(take(tokens, current))[:, :, None].expand(-1, -1, k, -1, -1),
             cells,
             cells.mean(3, keepdim=True).expand_as(cells),
             centres.expand(b, n, k, -1, -1),
@@ -167,6 +172,39 @@ class TokenMatcher(nn.Module):
             maps = block(maps)
             maps = maps + self.among_keyframes(maps.unflatten(0, (b, n, k))).flatten(0, 2)
         return maps.unflatten(0, (b, n, k))
+
+    def _learned(
+        self, tokens: Tensor, centres: Tensor, current: Tensor, keyframes: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Statistics [B, N, K, P, 8 * heads] and found values [B, N, K, P, V], view by view.
+
+        One view's matrices fit into the cache of a CPU and are made anew in the backward pass, which is faster
+        there than keeping those of a batch in memory.
+        """
+        shape = (self.heads, self.embed)
+        query = F.normalize(self.query(tokens).unflatten(-1, shape), dim=-1) * self.log_scale.exp()  # [B,T,P,S,E]
+        key = F.normalize(self.key(tokens).unflatten(-1, shape), dim=-1)
+        value = self.value(tokens)
+        views = [(i, now, keys) for i, row in enumerate(current) for now, keys in zip(row, keyframes[i], strict=True)]
+        results = [
+            checkpoint(match_tokens, query[i, now], key[i, keys], value[i, keys], centres, use_reentrant=False)
+            for i, now, keys in views
+        ]
+        statistics, found = zip(*results, strict=True)
+        return torch.stack(statistics).unflatten(0, current.shape), torch.stack(found).unflatten(0, current.shape)
+
+    @torch.no_grad()
+    def _plain(
+        self, frozen: list[Tensor], centres: Tensor, current: Tensor, keyframes: Tensor
+    ) -> Tensor:
+        """Best cosine of each group, and the statistics of their mean: [B, N, K, P, groups + 8]."""
+        rows = []
+        for i, row in enumerate(current):
+            for now, keys in zip(row, keyframes[i], strict=True):
+                cosines = torch.stack([f[i, now] @ f[i, keys].transpose(-1, -2) for f in frozen])  # [G, K, P, Q]
+                statistics, _ = match_statistics(self.frozen_scale * cosines.mean(0), centres)
+                rows.append(torch.cat([cosines.amax(-1).movedim(0, -1), statistics], dim=-1))
+        return torch.stack(rows).unflatten(0, current.shape)
 
     def camera_pair(self, camera: Tensor, current: Tensor, keyframes: Tensor) -> Tensor:
         """Projected camera tokens of both frames [B, N, K, width / 2]."""
@@ -237,13 +275,24 @@ class HeatmapHead(nn.Module):
         log_seen = out[:, :, :, :3].log_softmax(dim=3)[:, :, :, 0]  # [B, N, K, h, w]
         log_named = F.logsigmoid(referred.float()).masked_fill(everything[:, None, None, None], 0.0)
         log_mask = (log_seen + log_named[:, :, None]).clamp_max(-1e-6)
-        logits = log_mask - torch.log(-torch.expm1(log_mask))  # logit of the product of both probabilities
+        return self.read(log_mask, out[:, :, :, 3], referred, out[:, :, :, :3])
+
+    def alone(self, referred: Tensor) -> HeatmapOutput:
+        """The output for single views [B, h, w] of referred logits: the view is its own and only keyframe."""
+        log_mask = F.logsigmoid(referred.float())[:, None, None]  # [B, 1, 1, h, w]
+        return self.read(log_mask.clamp_max(-1e-6), torch.zeros_like(log_mask), referred[:, None], None)
+
+    def read(
+        self, log_mask: Tensor, shape: Tensor, referred: Tensor, class_logits: Tensor | None
+    ) -> HeatmapOutput:
+        """Masks, distribution and validity from the log-probability of each cell [B, N, K, h, w]."""
+        logits = log_mask - torch.log(-torch.expm1(log_mask))
         mask = log_mask.exp().flatten(3)  # [B, N, K, h*w]
         summary = torch.stack([mask.amax(-1), mask.mean(-1), logits.flatten(3).logsumexp(-1) / 10], dim=-1)
         return HeatmapOutput(
             mask_logits=logits,
-            distribution_logits=self.sharpness * log_mask + out[:, :, :, 3],
+            distribution_logits=self.sharpness * log_mask + shape,
             validity_logits=self.validity(summary)[..., 0],
-            class_logits=out[:, :, :, :3],
+            class_logits=class_logits,
             referred_logits=referred,
         )

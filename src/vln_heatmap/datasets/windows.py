@@ -1,0 +1,211 @@
+"""Training samples as tensors: a window of frames, the instruction, and exact targets made on the fly.
+
+Invariant: what ``get(index, rng)`` returns depends on its arguments only, so that the order of samples and the
+number of loader workers change nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vln_heatmap.datasets.frame_features import FrameFeatures, SequenceFeatures
+from vln_heatmap.geometry.cameras import PinholeCamera
+from vln_heatmap.geometry.covisibility import area_average, cell_pixels, covisibility, reduce_to_grid
+from vln_heatmap.geometry.targets import target_heatmaps
+from vln_heatmap.params import WindowParams
+
+Window = dict[str, Any]
+#: Picks k of the candidate frames, at random with ``rng``: sorted frame indices, all if there are fewer.
+Sample = Callable[..., NDArray[np.int64]]
+_SIDES = {"left": "right", "right": "left"}
+
+
+class WindowDataset:
+    """Windows of K keyframes and a current view, with targets for one or several of them as the current view.
+
+    Args:
+        samples: rows of the sample index, all of one task.
+        features: cached frames of the sequences.
+        params: targets and augmentation.
+        sample: a keyframe sampler's ``sample`` that needs no points.
+        keyframes: K; size: cells along a side of a heatmap.
+        training: augment, and read ``params.views`` frames of each window as current views instead of one.
+    """
+
+    def __init__(
+        self,
+        samples: pd.DataFrame,
+        features: FrameFeatures,
+        params: WindowParams,
+        sample: Sample,
+        *,
+        keyframes: int,
+        size: int,
+        training: bool,
+    ) -> None:
+        self.samples = samples.reset_index(drop=True)
+        self.features, self.params, self.sample = features, params, sample
+        self.keyframes, self.size, self.training = keyframes, size, training
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def get(self, index: int, rng: np.random.Generator) -> Window:
+        """Sample ``index``: ``frames`` [T, 3, S, S] uint8, ``features`` [T, C, g, g], ``instruction``,
+        ``current`` [N], ``keyframes`` [N, K] and the targets of the losses."""
+        row = self.samples.iloc[index]
+        sequence = self.features[row.sequence_id]
+        if row.task == "pretrain":
+            frames, current, keyframes, known = _single_view(int(row.current))
+        else:
+            frames, current, keyframes, known = self._layout(row, rng)
+        window: Window = {
+            "frames": sequence.read("frames", frames),
+            "features": sequence.read("features", frames).astype(np.float32),
+            "instruction": row.instruction,
+            "current": current,
+            "keyframes": keyframes,
+            "keyframe_mask": known,
+            **self._targets(sequence, frames, current, keyframes, known, row.referred),
+        }
+        return augmented(window, self.params, rng) if self.training else window
+
+    def collate(self, samples: list[Window]) -> dict[str, Any]:
+        """Stack windows into a batch of tensors; instructions stay a list of texts."""
+        import torch
+
+        batch: dict[str, Any] = {"instruction": [str(window["instruction"]) for window in samples]}
+        for name in samples[0]:
+            if name != "instruction":
+                batch[name] = torch.from_numpy(np.stack([window[name] for window in samples]))
+        return batch
+
+    def _layout(
+        self, row: Any, rng: np.random.Generator
+    ) -> tuple[list[int], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """Frames of the window (keyframes in order of time, then the current view) and who plays which role."""
+        candidates, k = np.asarray(row.candidates, dtype=np.int64), self.keyframes
+        chosen = self._scattered(candidates, k, rng) if self.training else self.sample(candidates, k)
+        frames = [*chosen.tolist(), int(row.current)]
+        t = len(frames)
+        current = np.array([t - 1])
+        if self.training:
+            others = rng.permutation(t - 1)[: self.params.views - 1]
+            others = np.concatenate([others, rng.integers(0, t, max(0, self.params.views - 1 - len(others)))])
+            current = np.concatenate([current, others]).astype(np.int64)
+        keyframes = np.zeros((len(current), k), dtype=np.int64)
+        known = np.zeros((len(current), k), dtype=bool)
+        for view, own in enumerate(current):
+            rest = [i for i in range(t) if i != own]
+            keyframes[view, : len(rest)], known[view, : len(rest)] = rest, True
+            keyframes[view, len(rest) :] = own  # padding: a frame that exists, masked out
+        frames += [frames[-1]] * (k + 1 - t)  # all windows of a batch have k + 1 frames
+        return frames, current, keyframes, known
+
+    def _scattered(
+        self, candidates: NDArray[np.int64], k: int, rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Random keyframes: half the time the sampler's own choice with noise, else any k."""
+        if len(candidates) <= k or rng.random() < 0.5:
+            return self.sample(candidates, k, rng=rng)
+        return np.sort(rng.permutation(candidates)[:k])
+
+    def _targets(
+        self,
+        sequence: SequenceFeatures,
+        frames: list[int],
+        current: NDArray[np.int64],
+        keyframes: NDArray[np.int64],
+        known: NDArray[np.bool_],
+        referred: Any,
+    ) -> dict[str, NDArray[Any]]:
+        """Targets of every current view, stacked over views."""
+        depth = sequence.read("depth", frames).astype(np.float32) / 1000  # [T, H, W] metres
+        instance, poses = sequence.read("instance", frames), sequence.read("poses", frames)
+        hfov = float(sequence.read("hfov")[0])
+        camera = PinholeCamera(depth.shape[2], depth.shape[1], hfov)
+        ids = np.asarray(referred, dtype=np.int64)
+        options = {"size": self.size, "sampled": self.params.sampled, "sigma": self.params.sigma}
+        views = [
+            view_targets(depth, instance, poses, camera, (int(c), keys), ids, **options)
+            for c, keys in zip(current, keyframes, strict=True)
+        ]
+        stacked = {name: np.stack([view[name] for view in views]) for name in views[0]}
+        stacked["valid"] = stacked["valid"] & known
+        return stacked
+
+
+def view_targets(
+    depth: NDArray[np.float32],
+    instance: NDArray[Any],
+    poses: NDArray[np.float64],
+    camera: PinholeCamera,
+    roles: tuple[int, NDArray[np.int64]],
+    referred: NDArray[np.int64],
+    *,
+    size: int,
+    sampled: int,
+    sigma: float,
+) -> dict[str, NDArray[Any]]:
+    """Exact targets of one current view on the heatmap grid.
+
+    Args:
+        depth: [T, H, W] z-depth in metres; instance: [T, H, W]; poses: [T, 4, 4] camera_to_world.
+        roles: index of the current view, and indices [K] of its keyframes.
+        referred: instance ids the instruction refers to; empty for everything.
+        size: cells along a side of the heatmap grid, h = w.
+        sampled: pixels along a side at which co-visibility is computed; at most the image's.
+        sigma: of the target's Gaussian, in cells.
+
+    Returns:
+        mask, distribution [K, h, w], valid [K], classes [K, 3, h, w], referred [h, w], pixel_weight [1, h, w].
+    """
+    current, keys = roles
+    grid, fine = (size, size), (min(sampled, camera.height), min(sampled, camera.width))
+    classes = covisibility(depth[current], poses[current], depth[keys], poses[keys], camera, fine)  # [K, f, f]
+    ids = instance[current][np.ix_(*cell_pixels(camera, fine))]  # [f, f]
+    heat = target_heatmaps(classes, ids, referred, sigma, grid=grid)
+    fractions = reduce_to_grid(classes, grid).fractions  # [K, 3, h, w]
+    known = fractions[0].sum(0)  # [h, w] share of the cell that has a depth
+    named = np.isin(ids, referred) if len(referred) else np.ones(ids.shape, bool)
+    return {
+        "mask": heat.mask,
+        "distribution": heat.distribution,
+        "valid": heat.valid,
+        "classes": fractions / np.maximum(known, 1e-6),
+        "referred": area_average(named, grid),
+        "pixel_weight": known[None],
+    }
+
+
+def augmented(window: Window, params: WindowParams, rng: np.random.Generator) -> Window:
+    """A mirrored and noisy variant: what is left becomes right, in images, targets and words alike."""
+    window = dict(window)
+    if rng.random() < params.mirror:
+        for name in ("frames", "features", "mask", "distribution", "classes", "referred", "pixel_weight"):
+            window[name] = window[name][..., ::-1].copy()
+        window["instruction"] = mirrored_text(window["instruction"])
+    if params.colour:
+        gain = np.exp(rng.normal(0, params.colour, (1, 3, 1, 1)))
+        window["frames"] = np.clip(window["frames"] * gain, 0, 255).astype(np.uint8)
+    if params.feature_noise:
+        features = window["features"]
+        noise = rng.standard_normal(features.shape, dtype=np.float32) * params.feature_noise
+        window["features"] = features * (1 + noise)
+    return window
+
+
+def mirrored_text(text: str) -> str:
+    """The instruction as it reads in the mirror: "left" and "right" change places."""
+    return re.sub(r"\b(left|right)\b", lambda match: _SIDES[match[0]], text)
+
+
+def _single_view(current: int) -> tuple[list[int], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """A window of one frame, its own and only keyframe."""
+    return [current], np.zeros(1, np.int64), np.zeros((1, 1), np.int64), np.ones((1, 1), bool)

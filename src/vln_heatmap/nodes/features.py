@@ -1,0 +1,94 @@
+"""Caching what the frozen encoder says of every frame, so that training never decodes a video.
+
+Invariant: the cache depends on the stored sequences and the encoder alone, not on any trained weight.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from vln_heatmap.datasets.frame_features import Arrays, FeatureStream
+from vln_heatmap.datasets.sequence import Sequence
+from vln_heatmap.params import ModelParams
+
+
+def cache_frames(sequences: Any, samples: pd.DataFrame, params: ModelParams) -> FeatureStream:
+    """Features, small frames, depth, ids and poses of every sequence that has samples.
+
+    Args:
+        sequences: ``SequenceStore``.
+        samples: the sample index.
+        params: the model, of which the encoder and VGGT's resolution matter here.
+
+    Returns:
+        Work for ``FrameFeatureDataset``: per sequence ``features`` [T, C, g, g] float16, ``frames``
+        [T, 3, S, S] uint8, ``depth`` [T, H, W] uint16 millimetres, ``instance`` [T, H, W] uint16, ``poses``
+        [T, 4, 4] float64 and ``hfov`` [1] degrees.
+    """
+    ids = tuple(sorted(samples["sequence_id"].unique()))
+    depends = {
+        "data": sequences.fingerprint,
+        "encoder": params.encoder.model_dump(mode="json"),
+        "resolution": params.vggt.resolution,
+    }
+    digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
+
+    def compute(wanted: Iterable[str]) -> Iterator[tuple[str, Arrays]]:
+        return _encode_all(sequences, list(wanted), params)
+
+    return FeatureStream(digest, ids, compute)
+
+
+def _encode_all(sequences: Any, wanted: list[str], params: ModelParams) -> Iterator[tuple[str, Arrays]]:
+    """Encode sequence after sequence, while a thread decodes the next one."""
+    if not wanted:
+        return
+    from vln_heatmap.nodes.model.encoder2d import make_encoder
+
+    encoder = make_encoder(params.encoder)
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(sequences.load, wanted[0])
+        for key, following in zip(tqdm(wanted, "features", unit="seq"), [*wanted[1:], None], strict=True):
+            sequence = ahead.result()
+            if following is not None:
+                ahead = pool.submit(sequences.load, following)
+            yield key, frame_arrays(sequence, encoder, params.vggt.resolution)
+
+
+def frame_arrays(sequence: Sequence, encoder: Any, resolution: int) -> Arrays:
+    """The cached arrays of one sequence, see ``cache_frames``."""
+    return {
+        **encoded_frames(sequence.rgb, encoder, resolution),
+        "depth": np.round(sequence.depth * 1000).astype(np.uint16),
+        "instance": sequence.instance.astype(np.uint16),
+        "poses": sequence.poses,
+        "hfov": np.array([sequence.camera.hfov]),
+    }
+
+
+def encoded_frames(rgb: NDArray[np.uint8], encoder: Any, resolution: int) -> Arrays:
+    """Features [T, C, g, g] float16 and small frames [T, 3, S, S] uint8 of images [T, H, W, 3].
+
+    Frames are stretched to squares, as the encoder does, so that their grids cover the same image.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    images = torch.from_numpy(np.ascontiguousarray(rgb)).movedim(-1, 1)  # [T, 3, H, W]
+    size = (resolution, resolution)
+    with torch.inference_mode():
+        small = F.interpolate(images.float(), size=size, mode="bilinear", antialias=True)
+        features = encoder.encode(images)
+    return {
+        "features": features.half().numpy(),
+        "frames": small.round().clamp(0, 255).to(torch.uint8).numpy(),
+    }

@@ -1,0 +1,49 @@
+"""Finetuning: keyframes, current view and instruction to one heatmap per keyframe.
+
+Invariant: it starts from the pretrained checkpoint, of whose preset it must be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from vln_heatmap.nodes.training.stage import StageData, run_stage
+from vln_heatmap.params import ModelParams, StageParams
+
+
+def finetune(
+    samples: pd.DataFrame,
+    features: Any,
+    pretrained: Any,
+    model: ModelParams,
+    params: StageParams,
+    state: Any,
+    tracker: Any,
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Train the whole model on windows of frames.
+
+    Args:
+        samples: the sample index.
+        features: ``FrameFeatures``.
+        pretrained: ``Checkpoint`` to start from.
+        model: sizes of the model; they must be the checkpoint's.
+        params: window and training parameters of this stage.
+        state: ``TrainingState`` handle, from which an interrupted run goes on.
+        tracker: ``Tracker`` for live metrics.
+
+    Yields:
+        Checkpoint {state_dict, meta} and the history of the run.
+
+    Raises:
+        CheckpointMismatchError: the checkpoint is of another preset.
+    """
+    from vln_heatmap.nodes.model.assemble import model_from_checkpoint
+
+    network = model_from_checkpoint(pretrained, expected=model)
+    meta = pretrained.meta
+    data = StageData("finetune", samples, features, meta["tokenizer"], meta["statistics"])
+    yield run_stage(network, data, model, params, state=state, tracker=tracker)
+    state.clear()  # kedro comes back here when both outputs are stored

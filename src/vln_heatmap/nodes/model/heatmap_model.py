@@ -1,0 +1,121 @@
+"""The whole chain: frames and an instruction in, one heatmap per keyframe out.
+
+frames -> VGGT on all of them -> fusion with the 2-D encoder's features -> visual tokens in the language model's
+prompt -> heads. Invariant: the roles of the frames (current view, keyframes) are given as indices and enter only
+in the heads, so one pass over T frames can be read for any current view among them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vln_heatmap.nodes.model.fusion import FUSIONS, align_grid
+from vln_heatmap.nodes.model.heads import Detail, HeatmapHead, HeatmapOutput, ReferringHead, TokenMatcher, take
+from vln_heatmap.nodes.model.language import LanguageModel
+from vln_heatmap.nodes.model.vggt import VGGT
+from vln_heatmap.params import ModelParams
+
+
+class HeatmapModel(nn.Module):
+    """VGGT, fusion, language model and heads; the frozen 2-D encoder runs outside, once per frame.
+
+    Args:
+        params: sizes of all parts.
+        groups: channels of the encoder's feature groups (one frozen similarity each) and of what follows them
+            (colour statistics, which take part in the fusion only).
+        tokenizer: tokenizer of the language model.
+    """
+
+    def __init__(self, params: ModelParams, groups: tuple[int, ...], extra: int, tokenizer: Any) -> None:
+        super().__init__()
+        self.params, self.groups, self.extra = params, groups, extra
+        head, width = params.head, params.fusion.width
+        channels = sum(groups) + extra
+        self.register_buffer("feature_mean", torch.zeros(channels))
+        self.register_buffer("feature_std", torch.ones(channels))
+        self.vggt = VGGT(params.vggt)
+        self.fusion = FUSIONS[params.fusion.kind](self.vggt.channels, channels, params.fusion)
+        self.language = LanguageModel(params.language, tokenizer)
+        self.enter_language = nn.Linear(width, self.language.width)
+        self.leave_language = nn.Sequential(nn.LayerNorm(self.language.width), nn.Linear(self.language.width, width))
+        self.detail = Detail(head.detail, head.heatmap_size)
+        self.matcher = TokenMatcher(width, self.vggt.channels, len(groups), head)
+        self.referring = ReferringHead(width, self.language.width, head.detail, head)
+        self.head = HeatmapHead(head, head.detail)
+
+    def set_feature_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Fix the channel-wise statistics [C] of the encoder's features (from training frames)."""
+        self.feature_mean.copy_(mean)
+        self.feature_std.copy_(std.clamp_min(1e-3))
+
+    def forward(
+        self, frames: Tensor, features: Tensor, instructions: list[str], current: Tensor, keyframes: Tensor
+    ) -> HeatmapOutput:
+        """Heatmaps of N current views with K keyframes each.
+
+        Args:
+            frames: [B, T, 3, S, S] in [0, 1], at VGGT's resolution.
+            features: [B, T, C, g, g] features of the 2-D encoder.
+            instructions: B texts; an empty one refers to everything.
+            current: [B, N] index of each current view among the T frames.
+            keyframes: [B, N, K] indices of its keyframes. With T = 1 the only frame is its own and only
+                keyframe, and what remains is where the instruction points.
+        """
+        features = self._standardise(features)
+        tokens, states, text, camera = self._describe(frames, features, instructions)
+        detail = self.detail(take(frames, current).flatten(0, 1)).unflatten(0, current.shape)
+        referred = self._refer(tokens, states, text, detail, current)
+        if frames.shape[1] == 1:
+            return self.head.alone(referred[:, 0])
+        described = self.matcher(
+            tokens.flatten(-2).movedim(2, -1), camera, self._frozen(features), current, keyframes
+        )
+        return self.head(described, detail, referred, _empty(instructions, frames.device))
+
+    def _describe(
+        self, frames: Tensor, features: Tensor, instructions: list[str]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Tokens [B, T, D, g, g], language states [B, T, L, g, g], text summary [B, L], cameras [B, T, 2C]."""
+        geometry = self.vggt(frames)
+        maps = geometry.patch_tokens.movedim(-1, 2).unflatten(-1, geometry.grid)  # [B, T, 2C, h, w]
+        tokens = self.fusion(maps, features)  # [B, T, D, g, g]
+        coarse = align_grid(tokens, (self.params.language.grid,) * 2).movedim(2, -1)  # [B, T, l, l, D]
+        states, text = self.language(self.enter_language(coarse), instructions)
+        back = self.leave_language(states).movedim(-1, 2)  # [B, T, D, l, l]
+        size = (tokens.shape[-2], tokens.shape[-1])
+        return (
+            tokens + align_grid(back, size),
+            align_grid(states.movedim(-1, 2), size),
+            text,
+            geometry.camera_tokens,
+        )
+
+    def _refer(self, tokens: Tensor, states: Tensor, text: Tensor, detail: Tensor, current: Tensor) -> Tensor:
+        """Referred logits [B, N, h, w] of the current views."""
+        n = current.shape[1]
+        flat = self.referring(
+            take(tokens, current).flatten(0, 1),
+            take(states, current).flatten(0, 1),
+            text.repeat_interleave(n, dim=0),
+            detail.flatten(0, 1),
+        )
+        return flat.unflatten(0, current.shape)
+
+    def _standardise(self, features: Tensor) -> Tensor:
+        mean, std = self.feature_mean[:, None, None], self.feature_std[:, None, None]
+        return ((features - mean) / std).clamp(-6, 6)
+
+    def _frozen(self, features: Tensor) -> list[Tensor]:
+        """The feature groups, of unit length in each cell: [B, T, P, c]."""
+        sizes = (*self.groups, self.extra)
+        groups = features.split(sizes, dim=2)[: len(self.groups)]
+        return [F.normalize(group.flatten(-2).movedim(2, -1), dim=-1) for group in groups]
+
+
+def _empty(instructions: list[str], device: torch.device) -> Tensor:
+    """True where an instruction is empty and so refers to everything: [B] bool."""
+    return torch.tensor([not text.strip() for text in instructions], device=device)

@@ -1,0 +1,127 @@
+"""What pretraining and finetuning share: data, loss, validation and checkpoint around the training loop.
+
+Invariant: the fingerprint of a training names the data, the model and the parameters it depends on, so that
+an interrupted run resumes only as what it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from vln_heatmap.datasets.windows import WindowDataset
+from vln_heatmap.nodes.losses.heatmap import HeatmapLoss
+from vln_heatmap.nodes.model.assemble import checkpoint_meta
+from vln_heatmap.nodes.model.keyframes import UniformSampler
+from vln_heatmap.params import ModelParams, StageParams
+
+TARGETS = ("mask", "distribution", "valid", "classes", "referred", "pixel_weight", "keyframe_mask")
+
+
+@dataclass(frozen=True)
+class StageData:
+    """What a stage trains on and hands on in its checkpoint."""
+
+    task: Literal["pretrain", "finetune"]
+    samples: pd.DataFrame
+    features: Any
+    tokenizer: dict[str, Any]
+    statistics: dict[str, Any]
+
+    def windows(
+        self, split: str, model: ModelParams, params: StageParams, *, training: bool
+    ) -> WindowDataset:
+        """The windows of one split.
+
+        Raises:
+            ValueError: the split has no sample of this task.
+        """
+        rows = self.samples[(self.samples["task"] == self.task) & (self.samples["split"] == split)]
+        if rows.empty:
+            raise ValueError(
+                f"no {self.task} samples in the {split} split: collect more scenes or raise normalize's counts"
+            )
+        return WindowDataset(
+            rows,
+            self.features,
+            params.window,
+            UniformSampler(model.keyframes).sample,
+            keyframes=model.keyframes.count,
+            size=model.head.heatmap_size,
+            training=training,
+        )
+
+
+def run_stage(
+    network: Any, data: StageData, model: ModelParams, params: StageParams, *, state: Any, tracker: Any
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Train, and return (checkpoint, history)."""
+    from vln_heatmap.nodes.training.loop import train
+
+    loss = HeatmapLoss(params.train.loss)
+    held_out = data.windows("val", model, params, training=False)
+    result = train(
+        network,
+        lambda net, batch: loss(predict(net, batch), {name: batch[name] for name in TARGETS}),
+        data.windows("train", model, params, training=True),
+        params.train,
+        state=state,
+        tracker=tracker,
+        validate=lambda net: validation_metrics(net, held_out, params),
+        fingerprint=fingerprint(data, model, params),
+        name=data.task,
+    )
+    metrics = {"step": result.best.step, **result.best.metrics} if result.best else {}
+    meta = checkpoint_meta(
+        network, model, data.tokenizer, statistics=data.statistics, stage=data.task, metrics=metrics
+    )
+    return {"state_dict": result.state_dict, "meta": meta}, result.history
+
+
+def predict(network: Any, batch: dict[str, Any]) -> Any:
+    """Model output for a batch of windows."""
+    frames, features = batch["frames"].float() / 255, batch["features"]
+    return network(frames, features, batch["instruction"], batch["current"], batch["keyframes"])
+
+
+def validation_metrics(
+    network: Any, windows: WindowDataset, task: str, params: StageParams
+) -> dict[str, float]:
+    """Pixel AUC of the masks over a fixed, evenly spread part of the validation windows."""
+    import torch
+    from sklearn.metrics import roc_auc_score
+
+    chosen = np.unique(
+        np.linspace(0, len(windows) - 1, min(len(windows), params.validation_samples)).astype(int)
+    )
+    scores, truths = [], []
+    for start in range(0, len(chosen), params.train.batch_size):
+        part = chosen[start : start + params.train.batch_size]
+        batch = windows.collate([windows.get(int(i), np.random.default_rng(int(i))) for i in part])
+        with torch.inference_mode():
+            logits = predict(network, batch).mask_logits.float()
+        known = (batch["keyframe_mask"][..., None, None] & (batch["pixel_weight"] > 0)).expand(logits.shape)
+        scores.append(logits[known].numpy(force=True))
+        truths.append((batch["mask"][known] > 0.5).numpy(force=True))
+    truth, score = np.concatenate(truths), np.concatenate(scores)
+    if truth.all() or not truth.any():
+        return {"auc": 0.5}  # nothing to tell apart
+    return {"auc": float(roc_auc_score(truth, score))}
+
+
+def fingerprint(data: StageData, model: ModelParams, params: StageParams) -> str:
+    """Hash of everything that the trained weights depend on."""
+    rows = pd.util.hash_pandas_object(data.samples.astype({"candidates": str, "referred": str}), index=False)
+    content = {
+        "task": data.task,
+        "samples": hashlib.sha256(rows.to_numpy().tobytes()).hexdigest(),
+        "model": model.model_dump(mode="json"),
+        "train": params.train.identity(),
+        "window": params.window.model_dump(mode="json"),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
