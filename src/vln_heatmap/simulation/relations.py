@@ -1,0 +1,119 @@
+"""Spatial relations between things, decided by geometry or left open.
+
+Invariant: a relation answers YES or NO only where nobody would argue, else UNSURE; whoever builds a phrase on
+it drops the phrase if any thing that it could mean is UNSURE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vln_heatmap.simulation.scene import Instance
+
+YES, UNSURE, NO = 1, 0, -1
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An instance as a viewer meets it.
+
+    Attributes:
+        instance: what it is and where (world box).
+        pixels: how many pixels show it (in one frame, or at most in any frame of a sequence).
+        u, v: mean column / W and row / H of its pixels; depth: median z-depth, metres. None in the scope of a
+            sequence, where there is no single view.
+    """
+
+    instance: Instance
+    pixels: int
+    u: float | None = None
+    v: float | None = None
+    depth: float | None = None
+
+    @property
+    def id(self) -> int:
+        return self.instance.id
+
+
+Relation = Callable[[Thing, Thing], int]
+
+
+def left_of(a: Thing, b: Thing) -> int:
+    """Seen from the camera: YES from 8 % of the image width on, NO on the other side."""
+    return _threshold(_seen(b.u) - _seen(a.u), yes=0.08, no=0.0)
+
+
+def right_of(a: Thing, b: Thing) -> int:
+    """The mirror image of ``left_of``."""
+    return left_of(b, a)
+
+
+def in_front_of(a: Thing, b: Thing) -> int:
+    """Nearer to the camera by 0.4 m or more, in about the same columns."""
+    nearer = _threshold(_seen(b.depth) - _seen(a.depth), yes=0.4, no=0.0)
+    aligned = _threshold(-abs(_seen(b.u) - _seen(a.u)), yes=-0.15, no=-0.3)
+    return min(nearer, aligned)
+
+
+def behind(a: Thing, b: Thing) -> int:
+    """Farther from the camera by 0.4 m or more, in about the same columns."""
+    return in_front_of(b, a)
+
+
+def next_to(a: Thing, b: Thing) -> int:
+    """Boxes within 0.4 m of each other sideways, at overlapping heights; NO from 0.8 m or in another room."""
+    if a.instance.room != b.instance.room:
+        return NO
+    near = _threshold(-box_gap(a.instance, b.instance), yes=-0.4, no=-0.8)
+    level = YES if _overlap(a.instance, b.instance, axis=1) > 0.1 else UNSURE
+    return min(near, level)
+
+
+def on(a: Thing, b: Thing) -> int:
+    """Standing on it: the foot of a is at the top of b, its centre over b's box. NO if beside or under it."""
+    foot, top = a.instance.box_min[1], b.instance.box_max[1]
+    if box_gap(a.instance, b.instance) > 0.02 or a.instance.box_max[1] <= b.instance.box_min[1] + 0.05:
+        return NO
+    centre = a.instance.centre
+    over = all(b.instance.box_min[i] <= centre[i] <= b.instance.box_max[i] for i in (0, 2))
+    return YES if over and abs(foot - top) <= 0.05 else UNSURE
+
+
+#: Relations of one view, and those that hold from everywhere; by the words for them.
+VIEW_RELATIONS: Mapping[str, Relation] = {
+    "left of": left_of,
+    "right of": right_of,
+    "in front of": in_front_of,
+    "behind": behind,
+}
+WORLD_RELATIONS: Mapping[str, Relation] = {"next to": next_to, "on": on}
+
+
+def box_gap(a: Instance, b: Instance) -> float:
+    """Horizontal distance in metres between two boxes, 0 if one is over the other."""
+    gaps = np.array([max(0.0, -_overlap(a, b, axis=axis)) for axis in (0, 2)])
+    return float(np.linalg.norm(gaps))
+
+
+def nearest_point(instance: Instance, point: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The point [3] of the instance's box that is nearest to ``point`` [3], metres."""
+    return np.clip(point, instance.box_min, instance.box_max)
+
+
+def _overlap(a: Instance, b: Instance, *, axis: int) -> float:
+    """Length in metres that two boxes share along an axis; negative = the gap between them."""
+    return min(a.box_max[axis], b.box_max[axis]) - max(a.box_min[axis], b.box_min[axis])
+
+
+def _threshold(value: float, *, yes: float, no: float) -> int:
+    return YES if value >= yes else NO if value <= no else UNSURE
+
+
+def _seen(value: float | None) -> float:
+    if value is None:
+        raise ValueError("a relation of the view needs things seen in one frame, got a whole sequence")
+    return value
