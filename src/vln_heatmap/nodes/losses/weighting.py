@@ -22,9 +22,9 @@ def window_mean(values: Tensor, weight: Tensor) -> Tensor:
     Returns:
         Scalar mean_b (sum_i w_bi v_bi / sum_i w_bi); a window without weight contributes 0.
     """
-    weight = weight.to(values.dtype).expand_as(values).flatten(1)  # [B, I]
+    weight = weight.to(values.dtype).expand_as(values).reshape(len(values), -1)  # [B, I]
     total = weight.sum(1)  # [B]
-    mean = (weight * values.flatten(1)).sum(1) / total.clamp_min(torch.finfo(values.dtype).tiny)
+    mean = (weight * values.reshape(len(values), -1)).sum(1) / total.clamp_min(torch.finfo(values.dtype).tiny)
     return mean.mean()
 
 

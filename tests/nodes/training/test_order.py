@@ -1,0 +1,76 @@
+"""The order of the data is a function of the seed, and weights are kept to the last sample."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vln_heatmap.nodes.training.order import Batches, SampleOrder
+from vln_heatmap.nodes.training.seeds import Stream, generator, torch_seed
+
+
+@given(st.integers(1, 50), st.integers(0, 2**32 - 1), st.integers(0, 3))
+def test_every_epoch_holds_every_sample_once(size: int, seed: int, epoch: int):
+    assert sorted(SampleOrder(size, seed=seed).epoch(epoch)) == list(range(size))
+
+
+def test_epochs_and_seeds_give_different_orders_and_the_same_seed_the_same():
+    order = SampleOrder(100, seed=3)
+    assert (order.epoch(0) != order.epoch(1)).any()
+    assert (order.epoch(0) != SampleOrder(100, seed=4).epoch(0)).any()
+    assert (order.epoch(0) == SampleOrder(100, seed=3).epoch(0)).all()
+
+
+def test_positions_run_through_the_epochs_one_after_the_other():
+    order = SampleOrder(7, seed=0)
+    expected = np.concatenate([order.epoch(0), order.epoch(1), order.epoch(2)])
+    assert [order[p] for p in range(21)] == expected.tolist()
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.floats(0, 1e6, allow_subnormal=False), min_size=1, max_size=30).filter(
+        lambda w: sum(w) > 1e-6
+    ),
+    st.integers(0, 100),
+)
+def test_each_epoch_holds_the_floor_or_the_ceiling_of_each_share(weights: list[float], seed: int):
+    size = len(weights)
+    counts = np.bincount(SampleOrder(size, seed=seed, weights=weights).epoch(0), minlength=size)
+    share = size * np.array(weights) / sum(weights)
+    assert counts.sum() == size
+    assert (counts >= np.floor(share - 1e-9)).all()
+    assert (counts <= np.ceil(share + 1e-9)).all()
+    assert (counts[np.array(weights) == 0] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [([1, 2], "one weight for each of 3"), ([0, 0, 0], "not all 0"), ([1, -1, 1], "not negative")],
+)
+def test_weights_that_are_no_frequencies_are_refused(weights: list[float], message: str):
+    with pytest.raises(ValueError, match=message):
+        SampleOrder(3, seed=0, weights=weights)
+
+
+def test_no_samples_are_refused():
+    with pytest.raises(ValueError, match="at least one sample, got 0"):
+        SampleOrder(0, seed=0)
+
+
+@given(st.integers(1, 9), st.integers(1, 6), st.integers(0, 8))
+def test_batches_from_the_middle_are_those_of_the_whole_run(size: int, batch_size: int, start: int):
+    order = SampleOrder(size, seed=1)
+    whole = list(Batches(order, batch_size=batch_size, start=0, stop=8))
+    rest = Batches(SampleOrder(size, seed=1), batch_size=batch_size, start=start, stop=8)
+    assert list(rest) == whole[start:]
+    assert len(rest) == 8 - start
+    assert [position for batch in whole for _, position in batch] == list(range(8 * batch_size))
+
+
+def test_streams_and_places_of_one_seed_are_independent():
+    seeds = {
+        torch_seed(seed, stream, place) for seed in range(3) for stream in Stream for place in range(100)
+    }
+    assert len(seeds) == 3 * len(Stream) * 100
+    assert generator(0, Stream.SAMPLE, 5).random() == generator(0, Stream.SAMPLE, 5).random()
