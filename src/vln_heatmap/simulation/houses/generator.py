@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vln_heatmap.params import HouseParams
 from vln_heatmap.simulation.houses.furnish import furnish_room
+from vln_heatmap.simulation.houses.lighting import bake_light
 from vln_heatmap.simulation.houses.palette import Palette, draw_palette
 from vln_heatmap.simulation.houses.pieces import Placed
 from vln_heatmap.simulation.houses.plan import draw_plan
@@ -21,14 +23,16 @@ from vln_heatmap.simulation.houses.shading import box_sides, box_uvs, corner_nor
 from vln_heatmap.simulation.houses.structure import build_structure
 from vln_heatmap.simulation.scene import STRUCTURE, Instance, Room, Scene
 
-_PLAN, _PALETTE, _STRUCTURE, _OFFSETS, _ROOM = range(5)  # streams of a seed; the last takes the room as well
+_PLAN, _PALETTE, _STRUCTURE, _OFFSETS, _LIGHT, _ROOM = range(
+    6
+)  # streams of a seed; the last takes the room as well
 
 
 def generate_house(seed: int, params: HouseParams) -> Scene:
     """Generate one house.
 
     Args:
-        seed: at least 0; the same seed gives the same house on every machine and in every process.
+        seed: at least 0; it alone decides the house (light to within rounding on another CPU).
         params: size, furniture, texture and light settings.
 
     Returns:
@@ -46,7 +50,20 @@ def generate_house(seed: int, params: HouseParams) -> Scene:
         rng = np.random.default_rng([seed, _ROOM, room])
         placed += furnish_room(rng, plan, room, palette, share=params.furniture)
     rooms = tuple(Room(name, plan.inner(k)) for k, name in enumerate(plan.names))
-    return _assemble(seed, placed, palette, rooms, params)
+    scene = _assemble(seed, placed, palette, rooms, params)
+    return _lit(scene, np.random.default_rng([seed, _LIGHT]), params) if params.light else scene
+
+
+def _lit(scene: Scene, rng: np.random.Generator, params: HouseParams) -> Scene:
+    """The scene with daylight through its windows and its ceiling lights on."""
+    day, lamp = rng.uniform(1.5, 6.0), rng.uniform(3.0, 12.0)
+    emission = np.zeros(len(scene.instances) + 1)
+    for instance in scene.instances:
+        shines = {"window": day, "ceiling light": lamp}.get(instance.category, 0.0)
+        emission[instance.id] = shines * rng.uniform(0.6, 1.4)
+    exposure = rng.uniform(0.75, 1.0)
+    light = bake_light(scene, emission, voxel=params.light_voxel, rays=params.light_rays, exposure=exposure)
+    return replace(scene, light=light)
 
 
 def _assemble(

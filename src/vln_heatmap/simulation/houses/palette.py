@@ -223,12 +223,8 @@ def _plain(rng: np.random.Generator) -> list[Group]:
     plain: dict[str, tuple[Callable[..., Image], tuple[int, int, int], float, str]] = {
         "white": (textures.smooth, (234, 234, 231), 5, "white"),
         "linen": (textures.fabric, (226, 222, 212), 14, "white"),
-        "metal": (
-            textures.brushed_metal,
-            (168, 168, 168) if rng.random() < 0.6 else (184, 154, 98),
-            14,
-            "grey",
-        ),
+        "metal": (textures.brushed_metal, (168, 168, 168) if rng.random() < 0.6 else (184, 154, 98), 14, ""),
+        "steel": (textures.brushed_metal, (172, 172, 174), 12, "grey"),
         "dark": (textures.smooth, (62, 62, 66), 10, "black"),
         "black": (textures.smooth, (24, 24, 28), 4, "black"),
         "leaf": (textures.leaves, (72, 116, 56), 22, "green"),

@@ -31,10 +31,10 @@ def _sink_unit(rng: Rng, door: str) -> Piece:
     base = _counter(rng, door, width)
     parts = [
         *base.parts,
-        tub((width * 0.62, 0.05, 0.42), (0, _TOP - 0.02, 0.03), "metal 0", rim=0.02, floor=0.025),
+        tub((width * 0.62, 0.05, 0.42), (0, _TOP - 0.02, 0.03), "steel 0", rim=0.02, floor=0.025),
         *_tap(_TOP, -0.25),
     ]
-    return Piece("sink", tuple(parts), "metal 0")
+    return Piece("sink", tuple(parts), "steel 0")
 
 
 def _tap(y: float, z: float) -> list[Part]:
@@ -46,7 +46,7 @@ def _tap(y: float, z: float) -> list[Part]:
 
 def stove(rng: Rng, palette: Palette) -> Piece:
     """An oven with four plates."""
-    body = palette.pick(rng, "white", "metal", "dark")
+    body = palette.pick(rng, "white", "steel", "dark")
     parts = [
         box((0.6, _TOP - 0.02, 0.6), (0, 0, 0), body),
         box((0.58, 0.02, 0.58), (0, _TOP - 0.02, 0), "black 0"),
@@ -62,7 +62,7 @@ def stove(rng: Rng, palette: Palette) -> Piece:
 
 
 def fridge_piece(rng: Rng, palette: Palette) -> Piece:
-    body = palette.pick(rng, "white", "white", "metal", "lacquer")
+    body = palette.pick(rng, "white", "white", "steel", "lacquer")
     width, height, depth = rng.uniform(0.58, 0.7), rng.uniform(1.55, 1.95), rng.uniform(0.6, 0.66)
     split = height * rng.uniform(0.3, 0.68)
     parts = [
@@ -84,7 +84,7 @@ def fridge_piece(rng: Rng, palette: Palette) -> Piece:
 
 
 def kettle(rng: Rng, palette: Palette) -> Piece:
-    paint = palette.pick(rng, "metal", "lacquer", "white")
+    paint = palette.pick(rng, "steel", "lacquer", "white")
     parts = (
         cylinder(0.08, 0.17, (0, 0, 0), paint, top=0.06),
         cylinder(0.03, 0.03, (0, 0.17, 0), "dark 0", sections=8),
@@ -94,7 +94,7 @@ def kettle(rng: Rng, palette: Palette) -> Piece:
 
 
 def microwave(rng: Rng, palette: Palette) -> Piece:
-    body = palette.pick(rng, "white", "metal", "dark")
+    body = palette.pick(rng, "white", "steel", "dark")
     parts = (
         box((0.48, 0.28, 0.34), (0, 0, 0), body),
         box((0.32, 0.22, 0.01), (-0.06, 0.03, 0.173), "black 0"),
@@ -202,7 +202,7 @@ def washbasin(rng: Rng, palette: Palette) -> Group:
 
 
 def washing_machine(rng: Rng, palette: Palette) -> Group:
-    body = palette.pick(rng, "white", "white", "metal")
+    body = palette.pick(rng, "white", "white", "steel")
     drum = (
         cylinder(0.2, 0.03, (0, 0, 0), "metal 0", sections=20).rotated("x", 1.5707963).moved(0, 0.45, 0.285)
     )
@@ -222,7 +222,7 @@ def washing_machine(rng: Rng, palette: Palette) -> Group:
 def bin_(rng: Rng, palette: Palette) -> Group:
     """A bin, round or square."""
     body, height, radius = (
-        palette.pick(rng, "metal", "lacquer", "dark"),
+        palette.pick(rng, "steel", "lacquer", "dark"),
         rng.uniform(0.28, 0.6),
         rng.uniform(0.12, 0.17),
     )
