@@ -19,7 +19,7 @@ from kedro.io.core import VersionNotFoundError
 
 from vln_heatmap.datasets.tensor_file import (
     CorruptCheckpointError,
-    _plain,
+    plain,
     check_tensors,
     read_tensors,
     replace,
@@ -160,15 +160,13 @@ class CheckpointDataset(AbstractVersionedDataset[dict[str, Any], Checkpoint]):
         return Checkpoint.open(path, made_by=self._made_by)
 
     def save(self, data: dict[str, Any]) -> None:
-        if unknown := set(data) ^ {"state_dict", "meta"}:
-            raise DatasetError(
-                f"a checkpoint has state_dict and meta, missing or too many: {sorted(unknown)}"
-            )
+        if set(data) != {"state_dict", "meta"}:
+            raise DatasetError(f"a checkpoint is made of state_dict and meta, got {sorted(data)}")
 
         def write(folder: Path) -> None:
             folder.mkdir()
             meta = {**data["meta"], "format_version": FORMAT_VERSION}
-            (folder / _STATE).write_text(json.dumps(meta, indent=1, default=_plain), encoding="utf-8")
+            (folder / _STATE).write_text(json.dumps(meta, indent=1, default=plain), encoding="utf-8")
             write_tensors(folder / _WEIGHTS, data["state_dict"])
 
         replace(Path(self._get_save_path()), write)
@@ -212,7 +210,8 @@ class TrainingState:
             tensors, content = read_tensors(self.path)
         except CorruptCheckpointError as error:
             raise CorruptCheckpointError(f"{error}; delete it to train from the start") from error
-        if (content["fingerprint"], content["format_version"]) != (fingerprint, FORMAT_VERSION):
+        header = ((content or {}).get("fingerprint"), (content or {}).get("format_version"))
+        if header != (fingerprint, FORMAT_VERSION):
             _LOG.warning(
                 "%s is of other parameters or data: starting anew, replacing it at a save.", self.path
             )

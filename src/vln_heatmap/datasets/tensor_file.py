@@ -80,7 +80,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], state: Any = None) 
     from safetensors.torch import save_file
 
     unique, aliases = untied(tensors)
-    metadata = {"format": "pt", _ALIASES: json.dumps(aliases), _STATE: json.dumps(state, default=_plain)}
+    metadata = {"format": "pt", _ALIASES: json.dumps(aliases), _STATE: json.dumps(state, default=plain)}
     save_file(unique, str(path), metadata=metadata)
 
 
@@ -136,7 +136,7 @@ def untied(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
     return unique, aliases
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON form of numpy scalars and arrays and of pydantic models."""
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
