@@ -24,7 +24,7 @@ from vln_heatmap.tracking import finite_numbers, flat_parameters
 
 class WalkParams(Params):
     seed: int = Field(0, ge=0)
-    rooms: list[str] = []
+    rooms: tuple[str, ...] = ()
 
 
 CATALOG: dict[str, Any] = {

@@ -199,6 +199,64 @@ class HouseParams(Params):
         return self
 
 
+# --- collect --------------------------------------------------------------------------------------------
+
+TrajectoryName = Literal["random_exploration", "point_to_point"]
+
+
+class VariationParams(Params):
+    """How much the camera differs between recordings; each value is drawn evenly from +- the range."""
+
+    camera_height: float = Field(0.1, ge=0, le=1.0, description="metres, per sequence")
+    pitch: float = Field(8.0, ge=0, le=45.0, description="degrees, per sequence")
+    hfov: float = Field(4.0, ge=0, le=40.0, description="degrees, per scene")
+
+
+class VideoParams(Params):
+    """How colour images are compressed; depth and ids are always lossless."""
+
+    crf: int = Field(18, ge=0, le=51, description="x264's constant rate factor, 0 = lossless")
+    preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = "veryfast"
+    pixel_format: Literal["yuv420p", "yuv444p"] = "yuv420p"
+
+
+class CollectParams(Params):
+    """What is recorded. Everything but ``workers`` decides the content of the data."""
+
+    seed: int = Field(0, ge=0, lt=10_000)
+    scenes: int = Field(80, ge=1, le=20_000, description="generated houses; not used with scenes_folder")
+    scenes_folder: str | None = Field(None, min_length=1, description="take the .glb and .gltf files in here")
+    walks_per_scene: int = Field(3, ge=1, le=1000)
+    length: int = Field(32, ge=2, le=100_000, description="frames of a walk (greatest number for routes)")
+    trajectories: dict[TrajectoryName, Annotated[float, Field(ge=0)]] = Field(
+        {"random_exploration": 0.6, "point_to_point": 0.4}, description="shares"
+    )
+    route_distance: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = Field(
+        (1.5, 6.0), description="range of walkable metres from start to goal"
+    )
+    instructions: int = Field(8, ge=0, le=1000, description="referring phrases a sequence")
+    fps: float = Field(10.0, gt=0, le=240, description="frames a second of the videos and timestamps")
+    simulator: SimulatorName = "auto"
+    workers: int = Field(2, ge=0, le=256, description="processes; 0 or 1 = in this process")
+    camera: CameraParams = CameraParams()
+    agent: AgentParams = AgentParams()
+    variation: VariationParams = VariationParams()
+    video: VideoParams = VideoParams()
+    house: HouseParams = HouseParams()
+
+    @model_validator(mode="after")
+    def _check(self) -> CollectParams:
+        if sum(self.trajectories.values()) <= 0:
+            raise ValueError(f"at least one trajectory needs a share above 0, got {self.trajectories}")
+        if self.route_distance[0] > self.route_distance[1]:
+            raise ValueError(f"route_distance must be (least, most), got {self.route_distance}")
+        if self.camera.width % 2 or self.camera.height % 2:
+            raise ValueError(f"video needs even sizes, got {self.camera.width}x{self.camera.height}")
+        if not 10 < self.camera.hfov - self.variation.hfov <= self.camera.hfov + self.variation.hfov < 170:
+            raise ValueError(f"hfov must stay in (10, 170), got {self.camera.hfov} +- {self.variation.hfov}")
+        return self
+
+
 # --- training -------------------------------------------------------------------------------------------
 
 LossWeight = Annotated[float, Field(ge=0, le=100)]
@@ -335,7 +393,7 @@ class ValidateParams(Params):
     pairs: int = Field(16, ge=1, le=100_000, description="pairs of frames whose images are compared")
     stride: int = Field(2, ge=1, le=64, description="compare every n-th pixel of every n-th row")
     agreement: float = Field(0.05, gt=0, lt=1, description="relative depth error that counts as agreement")
-    frozen_change: float = Field(0.05, ge=0, le=255, description="grey levels; less than that is no change")
+    frozen_change: float = Field(0.5, ge=0, le=255, description="grey levels; less than that is no change")
     moved_metres: float = Field(0.1, gt=0, le=10, description="step from which an image must change")
     moved_degrees: float = Field(5.0, gt=0, le=180, description="turn from which an image must change")
     min_accepted_share: float = Field(0.9, ge=0, le=1, description="below it the run stops")
@@ -363,7 +421,9 @@ class WindowParams(Params):
     """How a training sample becomes tensors."""
 
     views: int = Field(3, ge=1, le=64, description="frames of a training window that serve as current view")
-    sampled: int = Field(56, ge=7, le=1024, description="pixels along a side at which co-visibility is computed")
+    sampled: int = Field(
+        56, ge=7, le=1024, description="pixels along a side at which co-visibility is computed"
+    )
     sigma: float = Field(0.6, ge=0, le=32, description="of the target's Gaussian, in heatmap cells")
     mirror: float = Field(0.5, ge=0, le=1, description="share of mirrored windows")
     colour: float = Field(0.1, ge=0, le=2, description="standard deviation of the log gain of each colour")

@@ -1,0 +1,205 @@
+"""Nodes of the validate stage: look at every sequence, judge it, report, and stop if too little is good.
+
+Invariant: one bad sequence costs that sequence. It is listed with its reasons and the rest goes on; only the
+last node, after all reports are saved, stops a run of which too little is left.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from vln_heatmap.nodes.validation.expectations import Verdict, failures, judge
+from vln_heatmap.nodes.validation.inspection import Inspection, inspect_sequence
+from vln_heatmap.params import ValidateParams
+from vln_heatmap.reporting.validation_page import validation_page
+
+UNREADABLE = "unreadable"
+#: Measured scores that travel on in ``validated_index``.
+SCORES = (
+    "path_metres",
+    "brightness",
+    "contrast",
+    "depth_valid",
+    "reprojection_error",
+    "reprojection_inliers",
+    "frozen",
+    "unknown_ids",
+)
+
+
+class TooFewGoodSequencesError(ValueError):
+    """Less of the collection is good than the parameters ask for."""
+
+
+def inspect_sequences(
+    sequences: Any, sequence_index: pd.DataFrame, params: ValidateParams
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Turn every sequence of the index into plain facts; several threads, since decoding releases the GIL.
+
+    Args:
+        sequences: the lazy ``SequenceStore``.
+        sequence_index: one row a sequence, with the column ``id``.
+        params: of the stage.
+
+    Returns:
+        Facts of all frames of readable sequences, and facts of all sequences (``sequence_id``, ``error``: why
+        it cannot be read or "", and scores that are NaN where it cannot).
+
+    Raises:
+        ValueError: the index holds no sequence.
+    """
+    if sequence_index.empty:
+        raise ValueError("the index lists no sequence: nothing was collected")
+    inspect = partial(_inspect, sequences, params=params)
+    with ThreadPoolExecutor(params.workers or _cores()) as pool:
+        found = pool.map(inspect, sequence_index["id"])
+        bar = tqdm(found, desc="validate", unit="sequence", total=len(sequence_index), disable=None)
+        inspections = list(bar)
+    frames = [item.frames for item in inspections if not item.error]
+    rows = [{"sequence_id": item.id, "error": item.error, **item.scores} for item in inspections]
+    return pd.concat(frames or [pd.DataFrame()], ignore_index=True), pd.DataFrame(rows)
+
+
+def judge_sequences(
+    frame_facts: pd.DataFrame, sequence_facts: pd.DataFrame, params: ValidateParams
+) -> tuple[dict[str, dict[str, str]], dict[str, Any], dict[str, str]]:
+    """Apply the limits of the parameters with Great Expectations.
+
+    Returns:
+        What each sequence broke (id to reason to a phrase; good sequences are absent), the outcome of each
+        expectation for the report, and the Data Docs (relative path to text).
+    """
+    unreadable = sequence_facts.loc[sequence_facts["error"] != "", ["sequence_id", "error"]]
+    broken = {str(row.sequence_id): {UNREADABLE: row.error} for row in unreadable.itertuples(index=False)}
+    if len(unreadable) == len(sequence_facts):
+        return broken, {}, {}
+    readable = sequence_facts[sequence_facts["error"] == ""].reset_index(drop=True)
+    tables = {"frames": frame_facts, "sequences": readable}
+    verdicts, pages = judge(tables, {"frames": params.frames, "sequences": params.sequences})
+    for name, table in tables.items():
+        for sequence_id, reasons in failures(table, verdicts[name]).items():
+            broken.setdefault(sequence_id, {}).update(reasons)
+    outcomes = {name: _outcomes(verdicts[name], len(table)) for name, table in tables.items()}
+    return broken, outcomes, pages
+
+
+def sort_sequences(
+    sequence_index: pd.DataFrame,
+    frame_facts: pd.DataFrame,
+    sequence_facts: pd.DataFrame,
+    broken: dict[str, dict[str, str]],
+    outcomes: dict[str, Any],
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Put the verdicts beside the index.
+
+    Returns:
+        The index with ``accepted``, ``reason`` ("" if accepted) and scores; the quarantine (rejected rows:
+        ``id``, ``reasons`` as a list, ``reason`` as text); the report.
+    """
+    ids = sequence_index["id"].astype(str)
+    scores = sequence_facts.reindex(columns=["sequence_id", *SCORES]).set_index("sequence_id")
+    judged = sequence_index.join(scores[[name for name in SCORES if name not in sequence_index]], on="id")
+    judged["accepted"] = ~ids.isin(broken.keys())
+    judged["reason"] = [_sentence(broken.get(sequence_id, {})) for sequence_id in ids]
+    rejected = judged.loc[~judged["accepted"], ["id", "reason"]].reset_index(drop=True)
+    rejected.insert(1, "reasons", [sorted(broken[sequence_id]) for sequence_id in rejected["id"].astype(str)])
+    report = {
+        "sequences": {
+            "total": len(judged),
+            "accepted": int(judged["accepted"].sum()),
+            "rejected": len(rejected),
+            "accepted_share": float(judged["accepted"].mean()),
+        },
+        "frames": {"inspected": len(frame_facts)},
+        "reasons": dict(
+            Counter(reason for reasons in rejected["reasons"] for reason in reasons).most_common()
+        ),
+        "scores": {name: _spread(judged[name]) for name in SCORES if judged[name].notna().any()},
+        "expectations": outcomes,
+        "rejected": rejected.to_dict(orient="records"),
+    }
+    return judged, rejected, report
+
+
+def summarize_validation(
+    report: dict[str, Any], judged: pd.DataFrame, sequences: Any, params: ValidateParams
+) -> str:
+    """The report as one HTML page that needs nothing else, with a picture of rejected sequences."""
+    rejected = judged.loc[~judged["accepted"], "id"].head(params.thumbnails)
+    pictures = {str(name): picture for name in rejected if (picture := _thumbnail(sequences, str(name)))}
+    values = {name: judged[name].dropna().tolist() for name in report["scores"]}
+    return validation_page(report, values, pictures)
+
+
+def require_good_share(
+    judged: pd.DataFrame, report: dict[str, Any], _summary: str, params: ValidateParams
+) -> pd.DataFrame:
+    """Hand on the judged index if enough of it is good.
+
+    Args:
+        judged: the index with verdicts.
+        report: of the validation.
+        _summary: taken only so that it is saved before this node can stop the run.
+        params: of the stage.
+
+    Raises:
+        TooFewGoodSequencesError: the accepted share is below ``min_accepted_share``.
+    """
+    counts = report["sequences"]
+    if counts["accepted_share"] >= params.min_accepted_share:
+        return judged
+    top = ", ".join(f"{reason} ({count})" for reason, count in list(report["reasons"].items())[:3])
+    raise TooFewGoodSequencesError(
+        f"only {counts['accepted']} of {counts['total']} sequences are good ({counts['accepted_share']:.0%}, "
+        f"validate.min_accepted_share is {params.min_accepted_share:.0%}); most frequent reasons: {top}. "
+        f"First: {report['rejected'][0]['id']}: {report['rejected'][0]['reason']}. "
+        "See validation_summary for the rest"
+    )
+
+
+def _inspect(sequences: Any, sequence_id: str, *, params: ValidateParams) -> Inspection:
+    if sequence_id not in sequences:
+        return Inspection(str(sequence_id), error="it is in the index but not in the store")
+    return inspect_sequence(sequences[sequence_id], params)
+
+
+def _outcomes(verdicts: list[Verdict], rows: int) -> dict[str, Any]:
+    return {item.reason: {"failed": len(item.rows), "rows": rows} for item in verdicts}
+
+
+def _sentence(reasons: Mapping[str, str]) -> str:
+    return "; ".join(f"{reason}: {phrase}" for reason, phrase in sorted(reasons.items()))
+
+
+def _spread(values: pd.Series) -> dict[str, float]:
+    quantiles = values.quantile([0, 0.05, 0.5, 0.95, 1])
+    return dict(zip(("min", "q05", "median", "q95", "max"), map(float, quantiles), strict=True))
+
+
+def _thumbnail(sequences: Any, sequence_id: str) -> bytes | None:
+    """JPEG of the middle frame, at most 128 pixels; None if there is none to be had."""
+    from PIL import Image
+
+    try:
+        stored = sequences[sequence_id]
+        image = Image.fromarray(np.asarray(stored.rgb([len(stored) // 2])[0]))
+    except (ValueError, KeyError, IndexError):  # it is in quarantine for a reason
+        return None
+    image.thumbnail((128, 128))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

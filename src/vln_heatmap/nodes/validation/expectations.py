@@ -1,0 +1,149 @@
+"""Limits on tables, judged by Great Expectations and traced back to the sequences that break them.
+
+Invariant: a sequence is judged by its own rows alone, so one bad sequence never rejects another.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vln_heatmap.params import ExpectationParams
+
+_PAGES = (".html", ".css")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a table fared with one expectation.
+
+    Attributes:
+        reason: name of the expectation in the parameters.
+        columns: what it looks at.
+        rows: positions of the rows that broke it, ascending.
+    """
+
+    reason: str
+    columns: tuple[str, ...]
+    rows: NDArray[np.int64]
+
+
+def judge(
+    tables: Mapping[str, pd.DataFrame], suites: Mapping[str, Mapping[str, ExpectationParams]]
+) -> tuple[dict[str, list[Verdict]], dict[str, str]]:
+    """Run one suite of expectations on each table.
+
+    Args:
+        tables: by name, each with a plain row index 0 .. N-1.
+        suites: for each table, the expectations by reason.
+
+    Returns:
+        The verdicts by table, and the Data Docs as a mapping from relative path to text (HTML and CSS).
+
+    Raises:
+        ValueError: an expectation looks at a column that its table does not have.
+    """
+    for name, suite in suites.items():
+        for reason, expectation in suite.items():
+            _check_columns(name, reason, expectation, tables[name])
+    import great_expectations as gx  # seconds
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    source = context.data_sources.add_pandas("vln_heatmap")
+    verdicts = {}
+    with tempfile.TemporaryDirectory() as folder:
+        site = _add_site(context, folder)
+        for name, suite in suites.items():
+            batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
+            expectations = [_configuration(reason, params) for reason, params in suite.items()]
+            definition = gx.ValidationDefinition(
+                name=name,
+                data=batch,
+                suite=context.suites.add(gx.ExpectationSuite(name=name, expectations=expectations)),
+            )
+            checkpoint = gx.Checkpoint(
+                name=name,
+                validation_definitions=[context.validation_definitions.add(definition)],
+                actions=[gx.checkpoint.UpdateDataDocsAction(name="docs", site_names=[site])],
+                result_format={"result_format": "COMPLETE"},
+            )
+            outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": tables[name]})
+            verdicts[name] = [
+                _verdict(result) for run in outcome.run_results.values() for result in run.results
+            ]
+        return verdicts, _read_pages(Path(folder))
+
+
+def failures(table: pd.DataFrame, verdicts: list[Verdict]) -> dict[str, dict[str, str]]:
+    """What each sequence broke: sequence id to reason to a phrase with the value and where it is.
+
+    Args:
+        table: with the columns ``sequence_id`` and, for frames, ``frame_index``.
+        verdicts: of that table.
+    """
+    broken: dict[str, dict[str, str]] = {}
+    for verdict in verdicts:
+        for sequence_id, rows in table.iloc[verdict.rows].groupby("sequence_id", sort=False):
+            broken.setdefault(str(sequence_id), {})[verdict.reason] = _phrase(rows, verdict.columns)
+    return broken
+
+
+def _phrase(rows: pd.DataFrame, columns: tuple[str, ...]) -> str:
+    first = rows.iloc[0]
+    values = " and ".join(f"{name} is {_number(first[name])}" for name in columns)
+    if "frame_index" not in rows:
+        return values
+    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+    return f"{values} at frame {first['frame_index']}{more}"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def _check_columns(name: str, reason: str, expectation: ExpectationParams, table: pd.DataFrame) -> None:
+    missing = [column for column in _columns(expectation) if column not in table]
+    if missing:
+        raise ValueError(
+            f"validate.{name}.{reason} looks at column {missing[0]!r}, but the table has "
+            f"{', '.join(map(str, table.columns))}"
+        )
+
+
+def _columns(expectation: ExpectationParams) -> tuple[str, ...]:
+    return expectation.column_list or (str(expectation.column),)
+
+
+def _configuration(reason: str, params: ExpectationParams) -> dict[str, Any]:
+    kwargs = params.model_dump(mode="json", exclude={"type"}, exclude_none=True)
+    return {"type": params.type, "kwargs": kwargs, "meta": {"reason": reason}}
+
+
+def _verdict(result: Any) -> Verdict:
+    config = result.expectation_config
+    columns = config.kwargs.get("column_list") or [config.kwargs["column"]]
+    rows = np.array(sorted(result.result.get("unexpected_index_list") or []), np.int64)
+    return Verdict(config.meta["reason"], tuple(columns), rows)
+
+
+def _add_site(context: Any, folder: str) -> str:
+    backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": folder}
+    index = {"class_name": "DefaultSiteIndexBuilder"}
+    site = {"class_name": "SiteBuilder", "store_backend": backend, "site_index_builder": index}
+    context.add_data_docs_site("docs", {**site, "show_how_to_buttons": False})
+    return "docs"
+
+
+def _read_pages(folder: Path) -> dict[str, str]:
+    """The texts of a folder by relative path; GX's pictures and fonts are left out (its pages do without)."""
+    files = (path for path in sorted(folder.rglob("*")) if path.suffix in _PAGES)
+    return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in files}
