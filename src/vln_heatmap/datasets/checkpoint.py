@@ -19,8 +19,8 @@ from kedro.io.core import VersionNotFoundError
 
 from vln_heatmap.datasets.tensor_file import (
     CorruptCheckpointError,
-    plain,
     check_tensors,
+    plain,
     read_tensors,
     replace,
     write_tensors,
