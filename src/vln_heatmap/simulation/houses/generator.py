@@ -85,12 +85,12 @@ def _assemble(
     source = faces.ravel()[chosen]  # [V'] local vertex of each kept corner
     item = part_item[np.repeat(np.arange(len(parts)), sizes)[source]]
     turn, shift = _placements(placed)
-    world = np.einsum("vij,vj->vi", turn[item], vertices[source]) + shift[item]
+    world = (np.einsum("vij,vj->vi", turn[item], vertices[source]) + shift[item]).astype(np.float32)
     material = np.array([names.index(part.material) for part in parts])
     return Scene(
         name=f"house_{seed:05d}",
         seed=seed,
-        vertices=world.astype(np.float32),
+        vertices=world,
         normals=np.einsum("vij,vj->vi", turn[item], normals.reshape(-1, 3)[chosen]).astype(np.float32),
         uvs=uvs.reshape(-1, 2)[chosen].astype(np.float32),
         faces=welded.astype(np.int32),
@@ -145,10 +145,11 @@ def _texture_coordinates(
 
 
 def _instances(
-    placed: Sequence[Placed], palette: Palette, world: NDArray[np.float64], item: NDArray[np.int64]
+    placed: Sequence[Placed], palette: Palette, world: NDArray[np.float32], item: NDArray[np.int64]
 ) -> tuple[Instance, ...]:
     """What there is, with boxes measured on the final vertices."""
-    low, high = np.full((len(placed), 3), math.inf), np.full((len(placed), 3), -math.inf)
+    low = np.full((len(placed), 3), math.inf)
+    high = -low
     np.minimum.at(low, item, world)
     np.maximum.at(high, item, world)
     result = []

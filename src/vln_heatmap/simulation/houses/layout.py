@@ -63,18 +63,20 @@ class Layout:
     def fits(self, group: Group) -> bool:
         """Whether the invariant would hold with this group."""
         x0, z0, x1, z1 = self.inner
-        solids = [p.footprint for p in self.placed if p.solid]
         for item in group:
             a = item.footprint
             if a[0] < x0 + 0.015 or a[1] < z0 + 0.015 or a[2] > x1 - 0.015 or a[3] > z1 - 0.015:
                 return False
             if item.solid and any(overlaps(a, b) for b in self.keep_clear):
                 return False
-            if item.solid and any(overlaps(a, b, _GAP) for b in solids):
+            if any(
+                overlaps(a, p.footprint, _GAP) and p.bottom < item.top and item.bottom < p.top
+                for p in self.placed
+            ):
                 return False
             if self.covers_window(item):
                 return False
-        return self.passable(solids + [g.footprint for g in group if g.solid])
+        return self.passable([p.footprint for p in (*self.placed, *group) if p.solid])
 
     def covers_window(self, item: Placed) -> bool:
         return any(

@@ -188,13 +188,13 @@ def desk(rng: Rng, palette: Palette) -> Group:
         )
     group = [Placed(Piece("desk", tuple(parts), top))]
     seat = office_chair(rng, palette) if rng.random() < 0.6 else chair_piece(rng, palette)
-    group.append(on_top(monitor(rng, palette), height, rng.uniform(-0.1, 0.1), -depth / 2 + 0.16))
-    group.append(
-        Placed(seat, rng.uniform(-0.08, 0.08), 0.0, depth / 2 + 0.3, math.pi + rng.uniform(-0.5, 0.5))
-    )
+    side = rng.choice([-1, 1])
+    group.append(on_top(monitor(rng, palette), height, -side * rng.uniform(0.1, 0.15), -depth / 2 + 0.16))
+    turn = math.pi + rng.uniform(-0.5, 0.5)
+    group.append(Placed(seat, rng.uniform(-0.08, 0.08), 0.0, depth / 2 + 0.37, turn))
     if rng.random() < 0.6:
         thing = (table_lamp, book_stack, vase)[rng.integers(3)](rng, palette)
-        group.append(on_top(thing, height, (width / 2 - 0.16) * rng.choice([-1, 1]), -depth / 2 + 0.18))
+        group.append(on_top(thing, height, side * (width / 2 - 0.15), -depth / 2 + 0.18))
     return tuple(group)
 
 
