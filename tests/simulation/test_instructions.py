@@ -303,7 +303,7 @@ def test_choosing_does_not_repeat_and_wording_agrees_in_number() -> None:
 
 
 def walk_east(length: int, *, turn: int = 0) -> tuple[np.ndarray, list[int]]:
-    """From (-1, 0) towards +x in steps of 0.25 m, after ``turn`` turns of 15 degrees on the spot (left > 0)."""
+    """From (-1, 0) towards +x in steps of 0.25 m, after ``turn`` turns of 15 degrees (left > 0)."""
     step = math.radians(15)
     east = -math.pi / 2
     before = [(-1.0, 0.0, east - (turn - math.copysign(k, turn)) * step) for k in range(abs(turn))]

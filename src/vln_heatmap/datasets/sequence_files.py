@@ -11,7 +11,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -96,8 +96,8 @@ class CollectionStream:
     plan: StorePlan
     sequences: Iterable[EncodedSequence]
 
-    def __iter__(self) -> Iterator[EncodedSequence]:
-        return iter(self.sequences)
+    def __iter__(self) -> Generator[EncodedSequence, None, None]:
+        yield from self.sequences
 
 
 def encode_sequence(

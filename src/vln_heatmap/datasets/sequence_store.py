@@ -13,7 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -145,16 +145,11 @@ class SequenceStoreDataset(AbstractVersionedDataset[CollectionStream, Any]):
 
     def _store(self, folder: Path, stream: CollectionStream) -> None:
         started, stored, size = time.perf_counter(), 0, 0
-        expected = set(stream.plan.ids)
         try:
-            for encoded in stream:
-                if encoded.id not in expected:
-                    raise DatasetError(f"sequence {encoded.id!r} is not in the plan")
-                try:
-                    written = store_sequence(folder, encoded)
-                except OSError as error:
-                    raise DatasetError(_storing_failed(error, encoded.id, folder, stream.plan)) from error
-                stored, size = stored + (written > 0), size + written
+            with closing(iter(stream)) as sequences:
+                for encoded in sequences:
+                    written = _store_planned(folder, encoded, stream.plan)
+                    stored, size = stored + (written > 0), size + written
         finally:
             _log_session(folder, seconds=time.perf_counter() - started, sequences=stored, size=size)
         finished = finished_ids(folder)
@@ -201,13 +196,19 @@ class SequenceStoreDataset(AbstractVersionedDataset[CollectionStream, Any]):
         return {"filepath": self._filepath, "version": self._version, "unfinished": self._unfinished}
 
 
-def _storing_failed(error: OSError, sequence_id: str, folder: Path, plan: StorePlan) -> str:
-    reason = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
-    done = len(finished_ids(folder).intersection(plan.ids))
-    return (
-        f"Cannot store sequence {sequence_id} in {folder}: {reason}. The {done} of {len(plan.ids)} sequences "
-        "stored so far are intact: free some space and run again, it continues there"
-    )
+def _store_planned(folder: Path, encoded: EncodedSequence, plan: StorePlan) -> int:
+    """``store_sequence``, with errors that tell what is safe and how to go on."""
+    if encoded.id not in plan.ids:
+        raise DatasetError(f"sequence {encoded.id!r} is not in the plan")
+    try:
+        return store_sequence(folder, encoded)
+    except OSError as error:
+        reason = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
+        done = len(finished_ids(folder).intersection(plan.ids))
+        raise DatasetError(
+            f"Cannot store sequence {encoded.id} in {folder}: {reason}. The {done} of {len(plan.ids)} "
+            "sequences stored so far are intact: free some space and run again, it continues there"
+        ) from error
 
 
 @contextmanager

@@ -106,13 +106,14 @@ def point_to_point(sim: Simulator, rng: np.random.Generator, request: WalkReques
         NoRouteError: no walk of the wanted distance fits into the length.
     """
     low, high = request.distance
+    reach = min(high, request.length * request.agent.forward_step)
     for _ in range(_TRIES):
-        start = sim.random_navigable_point(rng)
         goal, target = _draw_goal(sim, rng, request)
-        if goal is None or math.dist(start, goal) > high:
+        start = None if goal is None else _start_near(sim, rng, goal, reach)
+        if goal is None or start is None:
             continue
         path = sim.shortest_path(start, goal)  # [N, 3]
-        if len(path) < 2 or not low <= path_length(path) <= high:
+        if len(path) < 2 or not low <= path_length(path) <= reach:
             continue
         heading = _bearing(path[0], path[1]) + rng.uniform(-1, 1) * math.pi / 4
         walker = _Walker(sim, AgentState(_point(start), heading), request)
@@ -231,6 +232,14 @@ def _draw_goal(
         if sim.is_navigable(goal):
             return goal, target
     return None, target
+
+
+def _start_near(
+    sim: Simulator, rng: np.random.Generator, goal: NDArray[np.float64], reach: float
+) -> NDArray[np.float64] | None:
+    """A floor point [3] from which the goal may be in reach (as the crow flies), if one of a few is."""
+    starts = (sim.random_navigable_point(rng) for _ in range(20))
+    return next((start for start in starts if math.dist(start, goal) <= reach), None)
 
 
 def _open_point(sim: Simulator, rng: np.random.Generator) -> NDArray[np.float64]:
