@@ -5,8 +5,10 @@ from typing import Any
 
 _HOMES = {
     "CheckpointDataset": "checkpoint",
+    "ClipDataset": "clip",
     "FrameFeatureDataset": "frame_features",
     "ResultsDataset": "results",
+    "NpzDataset": "npz",
     "SequenceStoreDataset": "sequence_store",
     "TrackerDataset": "tracker",
     "TrainingStateDataset": "checkpoint",

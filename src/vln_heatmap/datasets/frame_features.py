@@ -108,7 +108,9 @@ class FrameFeatureDataset(AbstractDataset[FeatureStream, FrameFeatures]):
         listing.write_text(data.fingerprint + "\n")
         missing = [i for i in wanted if not (self._filepath / f"{i}.safetensors").is_file()]
         if len(missing) < len(wanted):
-            _LOG.info("Features of %d of %d sequences are there already.", len(wanted) - len(missing), len(wanted))
+            _LOG.info(
+                "Features of %d of %d sequences are there already.", len(wanted) - len(missing), len(wanted)
+            )
         for key, arrays in data.compute(missing):
             temporary = self._filepath / f".{key}.tmp"
             try:

@@ -168,7 +168,9 @@ def view_targets(
     """
     current, keys = roles
     grid, fine = (size, size), (min(sampled, camera.height), min(sampled, camera.width))
-    classes = covisibility(depth[current], poses[current], depth[keys], poses[keys], camera, fine)  # [K, f, f]
+    classes = covisibility(
+        depth[current], poses[current], depth[keys], poses[keys], camera, fine
+    )  # [K, f, f]
     ids = instance[current][np.ix_(*cell_pixels(camera, fine))]  # [f, f]
     heat = target_heatmaps(classes, ids, referred, sigma, grid=grid)
     fractions = reduce_to_grid(classes, grid).fractions  # [K, 3, h, w]

@@ -63,7 +63,9 @@ def pretrain(
     state.clear()  # kedro comes back here when both outputs are stored
 
 
-def feature_statistics(samples: pd.DataFrame, features: Any, seed: int, *, sequences: int = 64) -> tuple[Any, Any]:
+def feature_statistics(
+    samples: pd.DataFrame, features: Any, seed: int, *, sequences: int = 64
+) -> tuple[Any, Any]:
     """Mean and standard deviation [C] of the encoder's channels over training sequences."""
     import torch
 

@@ -58,7 +58,9 @@ class ConcatMLP(nn.Module):
         Returns:
             fused tokens as maps [B, T, width, g, g].
         """
-        geo = self.geometry(geometry.movedim(2, -1)).movedim(-1, 2)  # project first: fewer channels to resample
+        geo = self.geometry(geometry.movedim(2, -1)).movedim(
+            -1, 2
+        )  # project first: fewer channels to resample
         geo = align_grid(geo, (semantic.shape[-2], semantic.shape[-1])).movedim(2, -1)  # [B, T, g, g, width]
         sem = self.semantic(semantic.movedim(2, -1))  # [B, T, g, g, width]
         return (sem + self.mix(torch.cat([geo, sem], dim=-1))).movedim(-1, 2)

@@ -94,7 +94,9 @@ class ConvBlock(nn.Module):
         super().__init__()
         self.norm = nn.GroupNorm(1, width)
         self.depthwise = nn.Conv2d(width, width, 5, padding=2, groups=width)
-        self.pointwise = nn.Sequential(nn.Conv2d(width, 2 * width, 1), nn.GELU(), nn.Conv2d(2 * width, width, 1))
+        self.pointwise = nn.Sequential(
+            nn.Conv2d(width, 2 * width, 1), nn.GELU(), nn.Conv2d(2 * width, width, 1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.pointwise(self.depthwise(self.norm(x)))
@@ -182,26 +184,36 @@ class TokenMatcher(nn.Module):
         there than keeping those of a batch in memory.
         """
         shape = (self.heads, self.embed)
-        query = F.normalize(self.query(tokens).unflatten(-1, shape), dim=-1) * self.log_scale.exp()  # [B,T,P,S,E]
+        query = (
+            F.normalize(self.query(tokens).unflatten(-1, shape), dim=-1) * self.log_scale.exp()
+        )  # [B,T,P,S,E]
         key = F.normalize(self.key(tokens).unflatten(-1, shape), dim=-1)
         value = self.value(tokens)
-        views = [(i, now, keys) for i, row in enumerate(current) for now, keys in zip(row, keyframes[i], strict=True)]
+        views = [
+            (i, now, keys)
+            for i, row in enumerate(current)
+            for now, keys in zip(row, keyframes[i], strict=True)
+        ]
         results = [
-            checkpoint(match_tokens, query[i, now], key[i, keys], value[i, keys], centres, use_reentrant=False)
+            checkpoint(
+                match_tokens, query[i, now], key[i, keys], value[i, keys], centres, use_reentrant=False
+            )
             for i, now, keys in views
         ]
         statistics, found = zip(*results, strict=True)
-        return torch.stack(statistics).unflatten(0, current.shape), torch.stack(found).unflatten(0, current.shape)
+        return torch.stack(statistics).unflatten(0, current.shape), torch.stack(found).unflatten(
+            0, current.shape
+        )
 
     @torch.no_grad()
-    def _plain(
-        self, frozen: list[Tensor], centres: Tensor, current: Tensor, keyframes: Tensor
-    ) -> Tensor:
+    def _plain(self, frozen: list[Tensor], centres: Tensor, current: Tensor, keyframes: Tensor) -> Tensor:
         """Best cosine of each group, and the statistics of their mean: [B, N, K, P, groups + 8]."""
         rows = []
         for i, row in enumerate(current):
             for now, keys in zip(row, keyframes[i], strict=True):
-                cosines = torch.stack([f[i, now] @ f[i, keys].transpose(-1, -2) for f in frozen])  # [G, K, P, Q]
+                cosines = torch.stack(
+                    [f[i, now] @ f[i, keys].transpose(-1, -2) for f in frozen]
+                )  # [G, K, P, Q]
                 statistics, _ = match_statistics(self.frozen_scale * cosines.mean(0), centres)
                 rows.append(torch.cat([cosines.amax(-1).movedim(0, -1), statistics], dim=-1))
         return torch.stack(rows).unflatten(0, current.shape)
@@ -214,7 +226,9 @@ class TokenMatcher(nn.Module):
 
     def among_keyframes(self, maps: Tensor) -> Tensor:
         """What the other keyframes of the same view see at each cell (mean and max), [B, N, K, C, g, g]."""
-        pooled = torch.cat([maps.mean(2, keepdim=True), maps.amax(2, keepdim=True)], dim=3)  # [B, N, 1, 2C, g, g]
+        pooled = torch.cat(
+            [maps.mean(2, keepdim=True), maps.amax(2, keepdim=True)], dim=3
+        )  # [B, N, 1, 2C, g, g]
         return self.share(pooled.movedim(3, -1)).movedim(-1, 3).expand_as(maps)
 
 
@@ -228,7 +242,9 @@ class ReferringHead(nn.Module):
         self.text = nn.Linear(language_dim, params.width)
         self.block = ConvBlock(params.width)
         self.up = nn.Conv2d(params.width, 4 * detail_dim, 1)
-        self.out = nn.Sequential(nn.GELU(), nn.Conv2d(2 * detail_dim, detail_dim, 1), nn.GELU(), nn.Conv2d(detail_dim, 1, 1))
+        self.out = nn.Sequential(
+            nn.GELU(), nn.Conv2d(2 * detail_dim, detail_dim, 1), nn.GELU(), nn.Conv2d(detail_dim, 1, 1)
+        )
 
     def forward(self, tokens: Tensor, states: Tensor, text: Tensor, detail: Tensor) -> Tensor:
         """Logits [M, h, w] for M current views.
@@ -253,7 +269,9 @@ class HeatmapHead(nn.Module):
         self.size = params.heatmap_size
         self.up = nn.Conv2d(params.width, 4 * detail_dim, 1)
         self.detail = nn.Conv2d(detail_dim, detail_dim, 1)
-        self.out = nn.Sequential(nn.GELU(), nn.Conv2d(detail_dim, detail_dim, 1), nn.GELU(), nn.Conv2d(detail_dim, 4, 1))
+        self.out = nn.Sequential(
+            nn.GELU(), nn.Conv2d(detail_dim, detail_dim, 1), nn.GELU(), nn.Conv2d(detail_dim, 4, 1)
+        )
         self.sharpness = nn.Parameter(torch.tensor(1.0))
         self.validity = nn.Sequential(nn.Linear(3, 16), nn.GELU(), nn.Linear(16, 1))
 

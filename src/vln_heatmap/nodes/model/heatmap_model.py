@@ -14,7 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vln_heatmap.nodes.model.fusion import FUSIONS, align_grid
-from vln_heatmap.nodes.model.heads import Detail, HeatmapHead, HeatmapOutput, ReferringHead, TokenMatcher, take
+from vln_heatmap.nodes.model.heads import (
+    Detail,
+    HeatmapHead,
+    HeatmapOutput,
+    ReferringHead,
+    TokenMatcher,
+    take,
+)
 from vln_heatmap.nodes.model.language import LanguageModel
 from vln_heatmap.nodes.model.vggt import VGGT
 from vln_heatmap.params import ModelParams
@@ -41,7 +48,9 @@ class HeatmapModel(nn.Module):
         self.fusion = FUSIONS[params.fusion.kind](self.vggt.channels, channels, params.fusion)
         self.language = LanguageModel(params.language, tokenizer)
         self.enter_language = nn.Linear(width, self.language.width)
-        self.leave_language = nn.Sequential(nn.LayerNorm(self.language.width), nn.Linear(self.language.width, width))
+        self.leave_language = nn.Sequential(
+            nn.LayerNorm(self.language.width), nn.Linear(self.language.width, width)
+        )
         self.detail = Detail(head.detail, head.heatmap_size)
         self.matcher = TokenMatcher(width, self.vggt.channels, len(groups), head)
         self.referring = ReferringHead(width, self.language.width, head.detail, head)

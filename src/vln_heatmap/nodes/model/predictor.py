@@ -173,5 +173,7 @@ def check_request(
     if chosen.ndim != 1 or len(chosen) == 0:
         raise ValueError(f"keyframes must be a list of at least one index, got {keyframes}")
     if ((chosen < -count) | (chosen >= count)).any():
-        raise ValueError(f"keyframes must be in [{-count}, {count - 1}] for {count} frames, got {list(keyframes)}")
+        raise ValueError(
+            f"keyframes must be in [{-count}, {count - 1}] for {count} frames, got {list(keyframes)}"
+        )
     return now, chosen % count

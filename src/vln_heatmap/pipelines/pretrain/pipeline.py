@@ -9,7 +9,9 @@ from vln_heatmap.nodes.pretrain import learn_tokenizer, pretrain
 def create_pipeline(**_: object) -> Pipeline:
     return Pipeline(
         [
-            node(cache_frames, ["sequences", "samples", "params:model"], "frame_features", name="cache_frames"),
+            node(
+                cache_frames, ["sequences", "samples", "params:model"], "frame_features", name="cache_frames"
+            ),
             node(learn_tokenizer, ["samples", "params:model"], "tokenizer", name="learn_tokenizer"),
             node(
                 pretrain,

@@ -1,0 +1,5 @@
+"""The predict stage."""
+
+from vln_heatmap.pipelines.predict.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]
