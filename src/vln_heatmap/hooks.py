@@ -8,6 +8,7 @@ run only and writes a typed parameter group as one long text.
 from __future__ import annotations
 
 import atexit
+import logging
 import subprocess
 import time
 from collections.abc import Mapping
@@ -122,6 +123,7 @@ class TrackingHooks:
     def after_context_created(self, context: KedroContext) -> None:
         from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 
+        logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets INFO when it is imported
         self._interrupted()  # an earlier session of this process that Ctrl-C ended
         try:
             config = context.config_loader["mlflow"]

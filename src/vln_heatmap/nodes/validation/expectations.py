@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vln_heatmap.params import ExpectationParams
 
+_SITE = "docs"
 _PAGES = (".html", ".css")
 
 
@@ -54,14 +55,11 @@ def judge(
         for reason, expectation in suite.items():
             _check_columns(name, reason, expectation, tables[name])
     import great_expectations as gx  # seconds
-    from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    source = context.data_sources.add_pandas("vln_heatmap")
     verdicts = {}
     with tempfile.TemporaryDirectory() as folder:
-        site = _add_site(context, folder)
+        context = _context(folder)
+        source = context.data_sources.add_pandas("vln_heatmap")
         for name, suite in suites.items():
             batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
             expectations = [_configuration(reason, params) for reason, params in suite.items()]
@@ -73,7 +71,7 @@ def judge(
             checkpoint = gx.Checkpoint(
                 name=name,
                 validation_definitions=[context.validation_definitions.add(definition)],
-                actions=[gx.checkpoint.UpdateDataDocsAction(name="docs", site_names=[site])],
+                actions=[gx.checkpoint.UpdateDataDocsAction(name="docs", site_names=[_SITE])],
                 result_format={"result_format": "COMPLETE"},
             )
             outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": tables[name]})
@@ -135,12 +133,28 @@ def _verdict(result: Any) -> Verdict:
     return Verdict(config.meta["reason"], tuple(columns), rows)
 
 
-def _add_site(context: Any, folder: str) -> str:
-    backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": folder}
-    index = {"class_name": "DefaultSiteIndexBuilder"}
-    site = {"class_name": "SiteBuilder", "store_backend": backend, "site_index_builder": index}
-    context.add_data_docs_site("docs", {**site, "show_how_to_buttons": False})
-    return "docs"
+def _context(folder: str) -> Any:
+    """A GX context that lives in memory only and writes its pages to ``folder``."""
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
+
+    site = {
+        "class_name": "SiteBuilder",
+        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": folder},
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+        "show_how_to_buttons": False,
+    }
+    config = DataContextConfig(
+        data_docs_sites={_SITE: site},
+        store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+        progress_bars=ProgressBarsConfig(globally=False),
+        analytics_enabled=False,
+    )
+    return gx.get_context(mode="ephemeral", project_config=config)
 
 
 def _read_pages(folder: Path) -> dict[str, str]:
