@@ -262,6 +262,16 @@ def test_half_precision_runs_beside_full_precision_in_one_process(uninterrupted:
     assert_same(toy.run(), uninterrupted)
 
 
+@pytest.mark.parametrize("able", [True, False])
+def test_automatic_precision_is_what_the_processor_can_do(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, able: bool
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": able})
+    caplog.set_level("INFO")
+    toy.run(mixed_precision="auto", device="cpu", steps=1)
+    assert f"on cpu, precision {'bf16' if able else 'no'}" in caplog.text
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without CUDA")
 @pytest.mark.parametrize(
     ("setting", "message"),

@@ -306,7 +306,7 @@ class _Run:
         _LOG.info(
             "%s: %d of %d steps done, %d samples each, on %s, precision %s, %.2f M of %.2f M weights train",
             *(self.name, self.step, params.steps, params.batch_size, self.accelerator.device),
-            *(params.mixed_precision, trained / 1e6, sum(p.numel() for p in parameters) / 1e6),
+            *(self.accelerator.mixed_precision, trained / 1e6, sum(p.numel() for p in parameters) / 1e6),
         )
 
 

@@ -25,17 +25,27 @@ def make_accelerator(params: TrainParams) -> Any:
     from accelerate.state import AcceleratorState, GradientState
 
     cuda = torch.cuda.is_available()
+    on_cpu = params.device == "cpu" or not cuda
     if params.device == "cuda" and not cuda:
         raise ValueError("device is cuda, but torch sees no CUDA device: set device to auto or cpu")
-    if params.mixed_precision == "fp16" and (params.device == "cpu" or not cuda):
+    if params.mixed_precision == "fp16" and on_cpu:
         raise ValueError("mixed_precision fp16 needs a CUDA device: set it to bf16 or no")
+    automatic = params.mixed_precision == "auto"
     AcceleratorState._reset_state(reset_partial_state=True)  # process-wide, and refuses a second precision
     GradientState._reset_state()
     return Accelerator(
         cpu=params.device == "cpu",
-        mixed_precision=params.mixed_precision,
+        mixed_precision=automatic_precision(on_cpu) if automatic else params.mixed_precision,
         gradient_accumulation_steps=params.accumulation,
     )
+
+
+def automatic_precision(on_cpu: bool) -> str:
+    """Name of the fastest precision: bf16 where the hardware computes in it, else no."""
+    if not on_cpu:
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+    able = torch.cpu.get_capabilities()
+    return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "no"
 
 
 @contextmanager
