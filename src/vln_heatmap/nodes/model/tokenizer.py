@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vln_heatmap.params import LanguageParams
+from vln_heatmap.simulation.simulators.base import ACTION_NAMES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 PAD, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 VISION_START, VISION_END, IMAGE_PAD = "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"
 MEMORY, IMAGE = "<memory>", "<image>"
-ACTIONS = tuple(f"<|action_{name}|>" for name in ("stop", "forward", "turn_left", "turn_right"))
+ACTIONS = tuple(f"<|action_{name}|>" for name in ACTION_NAMES)
 REQUIRED = (TURN_START, TURN_END, VISION_START, VISION_END, IMAGE_PAD)
 SPECIAL = (
     PAD,
