@@ -12,7 +12,7 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 
 #: Part of the colour map that is used: its black end would only darken the image.
-_COLOURS = colormaps["inferno"](np.linspace(0.35, 1.0, 256))[:, :3]  # [256, 3] in [0, 1]
+HEAT_COLOURS = colormaps["inferno"](np.linspace(0.35, 1.0, 256))[:, :3]  # [256, 3] in [0, 1]
 
 
 def overlay_heatmap(
@@ -38,7 +38,7 @@ def overlay_heatmap(
     values = np.nan_to_num(heatmap.astype(np.float32)).clip(0, 1)
     height, width = rgb.shape[:2]
     values = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)  # [H, W]
-    colours = _COLOURS[(values * 255).round().astype(int)]  # [H, W, 3]
+    colours = HEAT_COLOURS[(values * 255).round().astype(int)]  # [H, W, 3]
     alpha = opacity * values[..., None]
     mixed = (1 - alpha) * (rgb / 255) + alpha * colours
     return (mixed * 255).round().astype(np.uint8)

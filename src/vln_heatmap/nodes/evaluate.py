@@ -1,0 +1,292 @@
+"""Measuring the trained model and the baselines side by side on houses never seen in training.
+
+Invariant: the model is one method among others. It gets the same windows, is cut at thresholds chosen by the
+same rule on the same validation windows, and is measured by the same functions.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from vln_heatmap.nodes.baselines import MeanMaps, Size, baselines, mean_maps, resized
+from vln_heatmap.nodes.evaluation_windows import (
+    Truth,
+    Window,
+    concatenate_targets,
+    draw_windows,
+    read_window,
+    window_truth,
+)
+from vln_heatmap.nodes.metrics.bootstrap import (
+    Difference,
+    Floats,
+    Statistic,
+    interval,
+    scene_weights,
+    summary,
+    value,
+)
+from vln_heatmap.nodes.metrics.heatmap import (
+    KINDS,
+    Maps,
+    Targets,
+    choose_thresholds,
+    concatenate,
+    heatmap_statistics,
+)
+from vln_heatmap.params import EvaluateParams
+from vln_heatmap.reporting.tables import CEILING, MODEL
+
+__all__ = [
+    "Evaluation",
+    "ModelMethod",
+    "answer_windows",
+    "draw_windows",
+    "measure",
+    "model_method",
+    "training_means",
+]
+
+_LOG = logging.getLogger(__name__)
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+class ModelMethod:
+    """A trained model as a method: the one place where evaluation and model meet.
+
+    Args:
+        predictor: has ``run(inputs [K + 1, 3, S, S] uint8, features [K + 1, C, g, g], instruction)``, which
+            gives a ``HeatmapOutput`` of one window with one current view, the last frame.
+        groups: channels of the groups of encoder features that the model was trained with.
+        origin: what identifies the checkpoint.
+    """
+
+    def __init__(self, predictor: Any, groups: tuple[int, ...], origin: Mapping[str, str]) -> None:
+        self.predictor, self.groups, self.origin = predictor, groups, dict(origin)
+
+    def __call__(self, window: Window, size: Size) -> Maps:
+        output = self.predictor.run(window.inputs, window.features, window.instruction)
+        where = output.distribution_logits[0, 0].float()  # [K, h, w]
+        shares = output.class_logits[0, 0].float().softmax(1).numpy(force=True)  # [K, 3, h, w]
+        classes = np.stack([resized(shares[:, c], size) for c in range(3)]).argmax(0)
+        return Maps(
+            scores=resized(output.mask_logits[0, 0].float().sigmoid().numpy(force=True), size),
+            distribution=resized(where.flatten(1).softmax(1).view(where.shape).numpy(force=True), size),
+            validity=output.validity_logits[0, 0].float().sigmoid().numpy(force=True),
+            classes=classes.astype(np.uint8),
+        )
+
+
+def model_method(checkpoint: Any) -> ModelMethod:
+    """The model of a ``Checkpoint`` as a method."""
+    from vln_heatmap.nodes.model.assemble import model_from_checkpoint
+    from vln_heatmap.nodes.model.predictor import HeatmapPredictor
+
+    predictor = HeatmapPredictor(model_from_checkpoint(checkpoint))
+    origin = {"checkpoint": checkpoint.path.parent.name, "preset": checkpoint.preset}
+    return ModelMethod(predictor, predictor.model.groups, origin)
+
+
+def training_means(windows: pd.DataFrame, sequences: Any, features: Any, params: EvaluateParams) -> MeanMaps:
+    """Mean target of each keyframe rank over the training windows."""
+
+    def truth(row: Any) -> tuple[Any, Any, Any]:
+        known = window_truth(read_window(row, sequences, features), 0, params)
+        return known.mask, known.targets.valid, known.shares
+
+    rows = list(windows[windows["split"] == "train"].itertuples(index=False))
+    return mean_maps(ahead(truth, rows, workers=params.workers), params.keyframes)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All answers and all truths.
+
+    Attributes:
+        scenes: names of the test scenes; ``targets["test"].scene`` indexes them.
+        targets: truth of the splits "val" and "test".
+        maps: by split, by method.
+        examples: test windows for the figure sheet, with their truth and the model's answer.
+        about: facts for the results' "meta" section.
+    """
+
+    scenes: tuple[str, ...]
+    targets: dict[str, Targets]
+    maps: dict[str, dict[str, Maps]]
+    examples: tuple[tuple[Window, Truth, Maps], ...]
+    about: dict[str, Any]
+
+
+def answer_windows(
+    windows: pd.DataFrame, sequences: Any, features: Any, model: Any, means: Any, params: EvaluateParams
+) -> Evaluation:
+    """Let every method answer every validation and test window.
+
+    Args:
+        windows: see ``draw_windows``.
+        sequences: ``SequenceStore``.
+        features: ``FrameFeatures``.
+        model: ``ModelMethod``, or any method with the attributes ``groups`` and ``origin``.
+        means: ``MeanMaps``.
+    """
+    methods = {**baselines(means, sigma=params.sigma), MODEL: model}
+    test = windows[windows["split"] == "test"]
+    shown = _example_rows(test, params.examples)
+    targets: dict[str, Targets] = {}
+    maps: dict[str, dict[str, Maps]] = {}
+    examples: list[tuple[Window, Truth, Maps]] = []
+    for split in ("val", "test"):
+        rows = windows[windows["split"] == split]
+        truths: list[Targets] = []
+        answers: dict[str, list[Maps]] = {name: [] for name in methods}
+        for window, truth, answer in _answers(rows, sequences, features, methods, params):
+            truths.append(truth.targets)
+            for name, part in answer.items():
+                answers[name].append(part)
+            if split == "test" and window.sample_id in shown:
+                examples.append((window, truth, answer[MODEL]))
+        targets[split] = concatenate_targets(truths)
+        maps[split] = {name: concatenate(parts) for name, parts in answers.items()}
+    about = _about(windows, sequences, model, params)
+    return Evaluation(tuple(sorted(test["scene"].unique())), targets, maps, tuple(examples), about)
+
+
+def _answers(
+    rows: pd.DataFrame, sequences: Any, features: Any, methods: Mapping[str, Any], params: EvaluateParams
+) -> Iterator[tuple[Window, Truth, dict[str, Maps]]]:
+    """Windows of one split in order, each with its truth and every method's answer.
+
+    Threads read windows and run the baselines; the model, which has threads of its own, runs in the caller's.
+    """
+    index = {scene: i for i, scene in enumerate(sorted(rows["scene"].unique()))}
+    size = (params.size, params.size)
+    seconds: Counter[str] = Counter()
+
+    def ask(name: str, window: Window) -> Maps:
+        start = time.perf_counter()
+        maps = checked(name, methods[name](window, size), window, size)
+        seconds[name] += time.perf_counter() - start  # type: ignore[assignment]
+        return maps
+
+    def prepare(row: Any) -> tuple[Window, Truth, dict[str, Maps]]:
+        window = read_window(row, sequences, features, methods[MODEL].groups)
+        answers = {name: ask(name, window) for name in methods if name != MODEL}
+        return window, window_truth(window, index[row.scene], params), answers
+
+    ready = ahead(prepare, list(rows.itertuples(index=False)), workers=params.workers)
+    for window, truth, answers in tqdm(ready, "evaluate", total=len(rows), unit="window"):
+        yield window, truth, {**answers, MODEL: ask(MODEL, window)}
+    costs = ", ".join(f"{name} {1000 * total / len(rows):.1f}" for name, total in seconds.items())
+    _LOG.info("Milliseconds a window: %s", costs)
+
+
+def ahead(function: Callable[[_T], _R], items: Iterable[_T], *, workers: int) -> Iterator[_R]:
+    """``map`` in threads, in order, at most two results a worker ahead of the caller."""
+    waiting: deque[Future[_R]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def checked(name: str, maps: Maps, window: Window, size: Size) -> Maps:
+    """The answer of method ``name``, if it is one.
+
+    Raises:
+        ValueError: maps of another shape, or values that are no numbers.
+    """
+    if maps.scores.shape != (len(window), *size):
+        raise ValueError(f"method {name!r} must give maps {(len(window), *size)}, got {maps.scores.shape}")
+    for part in (maps.scores, maps.distribution, maps.validity):
+        if part is not None and not np.isfinite(part).all():
+            raise ValueError(f"method {name!r} gave values that are no numbers for sample {window.sample_id}")
+    return maps
+
+
+def _example_rows(rows: pd.DataFrame, count: int) -> set[int]:
+    """Sample ids for the figure sheet: of different scenes, with and without things referred to."""
+    turn = rows.groupby("scene").cumcount()
+    ordered = rows.loc[turn.sort_values(kind="stable").index]  # every scene once, then every scene twice ...
+    rank = ordered.groupby(ordered["referred"].map(len) > 0).cumcount()
+    return set(ordered.loc[rank.sort_values(kind="stable").index[:count], "sample_id"])
+
+
+def _about(windows: pd.DataFrame, sequences: Any, model: Any, params: EvaluateParams) -> dict[str, Any]:
+    test = windows[windows["split"] == "test"]
+    return {
+        "scenes": int(test["scene"].nunique()),
+        "samples": len(test),
+        "maps": int(test["keyframes"].map(len).sum()),
+        "validation_samples": int((windows["split"] == "val").sum()),
+        "seed": params.seed,
+        "map_size": [params.size, params.size],
+        "keyframes": params.keyframes,
+        "data": sequences.fingerprint,
+        **model.origin,
+    }
+
+
+def measure(evaluation: Any, params: EvaluateParams) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
+    """All numbers.
+
+    Args:
+        evaluation: ``Evaluation``.
+
+    Returns:
+        The results twice (for a versioned and a latest file), ``{"heatmap": {method: {measure: value,
+        measure_ci: [low, high], …, "everything": {…}, "referring": {…}}}, "meta": {…}}``, and the same numbers
+        as a table with columns method, kind, metric, value, low, high.
+    """
+    scenes = len(evaluation.scenes)
+    weights = scene_weights(scenes, params.resamples, params.seed)
+    statistics: dict[str, dict[str, dict[str, Statistic]]] = {}
+    thresholds: dict[str, float] = {}
+    for name, maps in evaluation.maps["test"].items():
+        cut = choose_thresholds(evaluation.targets["val"], evaluation.maps["val"][name])
+        statistics[name] = heatmap_statistics(evaluation.targets["test"], maps, cut, scenes)
+        thresholds[name] = cut.score
+    section: dict[str, Any] = {}
+    for name, kinds in statistics.items():
+        section[name] = {"threshold": thresholds[name], **summary(kinds["all"], weights)}
+        section[name] |= {kind: summary(kinds[kind], weights) for kind in KINDS}
+    margins = {key: _margin(statistics, key, weights) for key in ("auc", "iou")}
+    results = {"heatmap": section, "meta": {**evaluation.about, "margin": margins}}
+    return results, results, results_table(section)
+
+
+def _margin(
+    statistics: Mapping[str, Mapping[str, Mapping[str, Statistic]]], key: str, weights: Floats
+) -> dict[str, Any]:
+    """How far the model is above the best baseline, with a paired interval over scenes."""
+    scenes = weights.shape[1]
+    rivals = {name: kinds["all"][key] for name, kinds in statistics.items() if name not in (MODEL, CEILING)}
+    best = max(rivals, key=lambda name: value(rivals[name], scenes) or 0.0)
+    difference = Difference(statistics[MODEL]["all"][key], rivals[best])
+    return {"over": best, "value": value(difference, scenes), "ci": interval(difference, weights)}
+
+
+def results_table(section: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Section "heatmap" of the results as one row per method, kind and measure."""
+    rows = []
+    for method, entry in section.items():
+        for kind in ("all", *KINDS):
+            numbers = entry if kind == "all" else entry[kind]
+            for key in [k for k in numbers if f"{k}_ci" in numbers]:
+                low, high = numbers[f"{key}_ci"] or (None, None)
+                rows.append((method, kind, key, numbers[key], low, high))
+    table = pd.DataFrame(rows, columns=["method", "kind", "metric", "value", "low", "high"])
+    return table.astype({"value": "float64", "low": "float64", "high": "float64"})
