@@ -187,7 +187,7 @@ class HouseParams(Params):
     texture_size: int = Field(128, ge=16, le=1024, description="edge of a texture in pixels")
     light: bool = Field(True, description="bake soft light")
     light_voxel: float = Field(0.3, ge=0.1, le=1.0, description="edge of a light voxel in metres")
-    light_rays: int = Field(40, ge=8, le=1024, description="rays a voxel")
+    light_rays: int = Field(64, ge=8, le=1024, description="rays a voxel")
 
     @model_validator(mode="after")
     def _ranges(self) -> HouseParams:
@@ -446,7 +446,9 @@ class PredictParams(Params):
     video: str | None = Field(None, description="video file or folder of images")
     instruction: str = Field("", max_length=2000, description="free text; empty = everything")
     current: int = Field(-1, description="frame that the heatmaps are drawn in; negative counts from the end")
-    keyframes: list[int] | None = Field(None, min_length=1, description="None = the keyframe sampler's choice")
+    keyframes: list[int] | None = Field(
+        None, min_length=1, description="None = the keyframe sampler's choice"
+    )
     checkpoint: str | None = Field(None, description="checkpoint folder; None = the newest finetuned one")
     threshold: float = Field(0.5, gt=0, lt=1)
     max_frames: int = Field(64, ge=2, le=10_000)
@@ -460,8 +462,12 @@ class EvaluateParams(Params):
 
     seed: int = Field(0, ge=0, lt=2**32, description="of the drawn windows and of the bootstrap")
     windows: int = Field(200, ge=1, le=1_000_000, description="windows of the test split")
-    validation_windows: int = Field(100, ge=1, le=1_000_000, description="windows that thresholds are chosen on")
-    training_windows: int = Field(100, ge=1, le=1_000_000, description="windows that the mean maps are taken of")
+    validation_windows: int = Field(
+        100, ge=1, le=1_000_000, description="windows that thresholds are chosen on"
+    )
+    training_windows: int = Field(
+        100, ge=1, le=1_000_000, description="windows that the mean maps are taken of"
+    )
     keyframes: int = Field(8, ge=1, le=256, description="keyframes of a window, evenly spread")
     size: int = Field(28, ge=4, le=448, description="cells along a side of the maps that are compared")
     sampled: int = Field(128, ge=4, le=2048, description="pixels along a side that the targets are made of")

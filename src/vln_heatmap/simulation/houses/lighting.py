@@ -71,7 +71,8 @@ def bake_light(
         emission: [instances + 1] radiance by instance id.
         voxel: edge of a voxel in metres.
         rays: directions a voxel.
-        exposure: mean irradiance inside the rooms (in the whole volume if the scene has none) after scaling.
+        exposure: mean irradiance inside the rooms (in the whole volume if the scene has none), before the
+            brightest spots are clipped.
 
     Raises:
         ValueError: ``emission`` has the wrong length.
