@@ -30,9 +30,8 @@ class Noise:
     def get(self, index: int, rng: np.random.Generator) -> np.ndarray:
         return rng.standard_normal((64, 128), dtype=np.float32)
 
-
-def collate(samples: list[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(samples))  # [B, 64, 128]
+    def collate(self, samples: list[np.ndarray]) -> Tensor:
+        return torch.from_numpy(np.stack(samples))  # [B, 64, 128]
 
 
 def make_model() -> nn.Module:
@@ -52,7 +51,7 @@ def bare_loop() -> None:
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     data, rng = Noise(), np.random.default_rng(0)
     for step in range(STEPS):
-        total, _ = loss(model, collate([data.get(step, rng) for _ in range(8)]))
+        total, _ = loss(model, data.collate([data.get(step, rng) for _ in range(8)]))
         total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -61,7 +60,7 @@ def bare_loop() -> None:
 
 def our_loop() -> None:
     params = TrainParams(steps=STEPS, batch_size=8, num_workers=0, device="cpu", metric="none")
-    train(make_model(), loss, Noise(), params, collate=collate)
+    train(make_model(), loss, Noise(), params)
 
 
 def seconds(run: Any) -> float:

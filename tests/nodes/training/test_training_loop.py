@@ -31,7 +31,9 @@ def assert_same(a: TrainingResult, b: TrainingResult) -> None:
     pd.testing.assert_frame_equal(
         a.history.drop(columns=CLOCK), b.history.drop(columns=CLOCK), check_exact=True
     )
-    assert a.best == b.best
+    assert a.best is not None
+    assert b.best is not None
+    assert (a.best.step, a.best.metrics) == (b.best.step, b.best.metrics)
     for x, y in ((a.state_dict, b.state_dict), (a.last, b.last)):
         assert x.keys() == y.keys()
         assert all(torch.equal(x[name], y[name]) for name in x)
@@ -176,7 +178,8 @@ def test_the_best_weights_are_those_of_the_best_validation():
         return {"score": next(scores)}
 
     result = toy.run(validate=validate, metric="score", mode="max")
-    assert result.best == {"step": 12, "score": 0.9}
+    assert result.best is not None
+    assert (result.best.step, result.best.metrics) == (12, {"score": 0.9})
     assert all(torch.equal(result.state_dict[k], snapshots[1][k]) for k in snapshots[1])
     assert all(torch.equal(result.last[k], snapshots[3][k]) for k in snapshots[3])
     assert not torch.equal(result.last["out.weight"], result.state_dict["out.weight"])

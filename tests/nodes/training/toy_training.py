@@ -44,10 +44,9 @@ class ToyData:
         values = np.sin(np.arange(4.0) * (index + 1)) + 0.1 * rng.standard_normal(4)
         return {"x": values.astype(np.float32), "y": np.float32(values.sum()), "name": f"sample {index}"}
 
-
-def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    batch: dict[str, Any] = {key: torch.from_numpy(np.stack([s[key] for s in samples])) for key in "xy"}
-    return {**batch, "names": [s["name"] for s in samples]}
+    def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = {key: torch.from_numpy(np.stack([s[key] for s in samples])) for key in "xy"}
+        return {**batch, "names": [s["name"] for s in samples]}
 
 
 class ToyModel(nn.Module):
@@ -72,7 +71,8 @@ def toy_loss(model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, dict[str,
 
 
 def toy_validation(model: nn.Module) -> dict[str, float]:
-    batch = collate([ToyData().get(i, np.random.default_rng(i)) for i in range(4)])
+    data = ToyData()
+    batch = data.collate([data.get(i, np.random.default_rng(i)) for i in range(4)])
     torch.rand(3)  # a validation that uses up random numbers must not change the training
     return {"error": (model(batch["x"]) - batch["y"]).abs().mean().item()}
 
@@ -86,7 +86,7 @@ def run(state: TrainingState | None = None, **changes: Any) -> TrainingResult:
     settings = {"loss_fn": toy_loss, "validate": toy_validation, "dataset": ToyData(), **others}
     model = settings.pop("model", None) or ToyModel()
     loss_fn, dataset = settings.pop("loss_fn"), settings.pop("dataset")
-    return train(model, loss_fn, dataset, params, collate=collate, state=state, **settings)
+    return train(model, loss_fn, dataset, params, state=state, **settings)
 
 
 def _killed_in_step(number: int) -> Any:
@@ -124,7 +124,7 @@ def main(folder: Path, kill_at: int, when: str) -> None:
     torch.save(
         {"weights": result.state_dict, "losses": result.history["loss"].tolist()}, folder / "result.pt"
     )
-    (folder / "best.json").write_text(json.dumps(result.best))
+    (folder / "best.json").write_text(json.dumps(result.best and result.best.metrics))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ position in the run and not from the worker.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,9 +16,6 @@ from vln_heatmap.nodes.training.order import Batches, Place, SampleOrder
 from vln_heatmap.nodes.training.seeds import Stream, generator
 from vln_heatmap.params import TrainParams
 
-#: Samples -> batch: nested dicts, lists and tuples of tensors; anything else is passed on.
-Collate = Callable[[list[Any]], Any]
-
 
 class TrainingDataset(Protocol):
     """What the loop needs of its data."""
@@ -28,6 +24,9 @@ class TrainingDataset(Protocol):
 
     def get(self, index: int, rng: np.random.Generator) -> Any:
         """Sample ``index``; whatever is random in it comes from ``rng`` and from nowhere else."""
+
+    def collate(self, samples: list[Any]) -> Any:
+        """A batch: nested dicts, lists and tuples of tensors; anything else in it is passed on."""
 
 
 class _Prepared(Dataset):
@@ -42,7 +41,7 @@ class _Prepared(Dataset):
 
 
 def make_loader(
-    dataset: TrainingDataset, order: SampleOrder, params: TrainParams, *, collate: Collate, start: int
+    dataset: TrainingDataset, order: SampleOrder, params: TrainParams, *, start: int
 ) -> DataLoader:
     """Micro-batches from step ``start`` (0, 1, …) to the last, in order."""
     batches = Batches(
@@ -54,7 +53,7 @@ def make_loader(
     return DataLoader(
         _Prepared(dataset, params.seed),
         batch_sampler=batches,  # type: ignore[arg-type]
-        collate_fn=collate,
+        collate_fn=dataset.collate,
         num_workers=params.num_workers,
         prefetch_factor=params.prefetch if params.num_workers else None,
         pin_memory=params.device != "cpu" and torch.cuda.is_available(),

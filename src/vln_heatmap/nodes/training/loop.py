@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from vln_heatmap.datasets.checkpoint import TrainingState
 from vln_heatmap.nodes.training.ema import WeightAverage
 from vln_heatmap.nodes.training.history import History
-from vln_heatmap.nodes.training.loader import Collate, TrainingDataset, make_loader
+from vln_heatmap.nodes.training.loader import TrainingDataset, make_loader
 from vln_heatmap.nodes.training.machine import make_accelerator, torch_settings
 from vln_heatmap.nodes.training.optimizer import (
     load_optimizer_tensors,
@@ -57,6 +57,15 @@ class DivergedError(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Best:
+    """The best validation, its step, and the averaged weights (without frozen ones) that it was made with."""
+
+    step: int
+    metrics: dict[str, float]
+    tensors: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
 class TrainingResult:
     """What a training gives.
 
@@ -64,13 +73,13 @@ class TrainingResult:
         state_dict: averaged weights of the whole model on the CPU: the best ones, or the last (``keep``).
         history: one row a step: step, loss, loss/<part>, grad_norm, lr, samples_per_s, wait (share of the
             time spent waiting for data) and, where validated, val/<metric>.
-        best: metrics of the best validation and its ``step``; None if nothing was validated.
+        best: the best validation; None if nothing was validated.
         last: averaged weights after the last step.
     """
 
     state_dict: dict[str, Tensor]
     history: pd.DataFrame
-    best: dict[str, float] | None
+    best: Best | None
     last: dict[str, Tensor]
 
 
@@ -80,7 +89,6 @@ def train(
     dataset: TrainingDataset,
     params: TrainParams,
     *,
-    collate: Collate,
     state: TrainingState | None = None,
     tracker: MetricsLog | None = None,
     validate: Validate | None = None,
@@ -94,9 +102,8 @@ def train(
         model: frozen parameters (``requires_grad`` false) stay as they are and are not part of a saved state.
         loss_fn: see ``LossFunction``; runs as a whole in the precision of the run. If the total is the mean
             over the windows of a batch, accumulation does not change it.
-        dataset: training samples.
+        dataset: training samples, and how they make a batch.
         params: everything else.
-        collate: makes a batch of samples.
         state: where the run is saved and resumed from; None = it cannot be resumed. The last state is left
             there: call ``state.clear()`` when the result is stored (in kedro: after the node's ``yield``).
         tracker: gets live metrics by the names of the history's columns.
@@ -114,7 +121,7 @@ def train(
     with torch_settings(params.threads):
         run = _Run(model, loss_fn, params, fingerprint, state=state, tracker=tracker, name=name)
         if run.step < params.steps:
-            run.steps(make_loader(dataset, order, params, collate=collate, start=run.step), validate)
+            run.steps(make_loader(dataset, order, params, start=run.step), validate)
         return run.result()
 
 
@@ -127,15 +134,6 @@ class _Objective(nn.Module):
 
     def forward(self, batch: Any) -> tuple[Tensor, Mapping[str, Tensor]]:
         return self.loss_fn(self.model, batch)
-
-
-@dataclass(frozen=True)
-class _Best:
-    """The averaged weights with the best validation so far."""
-
-    step: int
-    metrics: dict[str, float]
-    tensors: dict[str, Tensor]
 
 
 class _Run:
@@ -159,7 +157,7 @@ class _Run:
         self.objective, self.optimizer = self.accelerator.prepare(_Objective(model, loss_fn), optimizer)
         self.average = WeightAverage(model, decay=params.ema_decay)
         self.history = History()
-        self.best: _Best | None = None
+        self.best: Best | None = None
         self.step = 0  # updates done
         self._restore()
         self._announce()
@@ -186,12 +184,8 @@ class _Run:
     def result(self) -> TrainingResult:
         with self.average.applied():
             last = copied(self.model.state_dict())
-        if self.best is None:
-            return TrainingResult(last, self.history.frame(), None, last)
-        chosen = last | self.best.tensors if self.params.keep == "best" else last
-        return TrainingResult(
-            chosen, self.history.frame(), {"step": self.best.step, **self.best.metrics}, last
-        )
+        chosen = last | self.best.tensors if self.best and self.params.keep == "best" else last
+        return TrainingResult(chosen, self.history.frame(), self.best, last)
 
     def _update(self, micro_batches: list[Any]) -> dict[str, float]:
         """One update of the weights and of their average; returns its numbers."""
@@ -250,7 +244,7 @@ class _Run:
             metrics = {key: float(value) for key, value in validate(self.model).items()}
             better = self._is_better(metrics)
             if better:
-                self.best = _Best(self.step, metrics, copied(trained_tensors(self.model)))
+                self.best = Best(self.step, metrics, copied(trained_tensors(self.model)))
         self.model.train()
         named = {f"val/{key}": value for key, value in metrics.items()}
         self.history.extend_last(named)
@@ -294,7 +288,7 @@ class _Run:
         self.average.load(group("average", tensors))
         load_optimizer_tensors(self.optimizer, group("optimizer", tensors))
         if rest["best"]:
-            self.best = _Best(**rest["best"], tensors=group("best", tensors))
+            self.best = Best(**rest["best"], tensors=group("best", tensors))
         if rest["scaler"]:
             self.accelerator.scaler.load_state_dict(rest["scaler"])
         self.history = History.from_tensor(rest["columns"], group("history", tensors)["values"])
