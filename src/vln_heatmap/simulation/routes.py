@@ -160,7 +160,12 @@ def _passed(
 
 
 def _side_passed(instance: Instance, before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
-    """Metres to the left (negative: right) at which a step passes the thing's centre; 0 if it does not."""
+    """Metres to the left (negative: right) at which a step passes the thing's centre; 0 if it does not.
+
+    Things that hang above the head or lie on the floor are walked under or over, not passed.
+    """
+    if instance.box_min[1] > 1.6 or instance.box_max[1] < 0.15:
+        return 0.0
     forward = np.array([-math.sin(before[3]), -math.cos(before[3])])  # [2] x, z
     left = np.array([-math.cos(before[3]), math.sin(before[3])])
     centre = instance.centre[[0, 2]]

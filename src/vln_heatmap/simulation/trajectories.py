@@ -24,8 +24,8 @@ from vln_heatmap.simulation.simulators.base import (
     Simulator,
 )
 
-#: What an explorer does next, and how often.
-_WANDER, _REVISIT, _LOOK = 0.5, 0.3, 0.2
+#: How often an explorer walks on, looks around, looks again where it looked before, and goes back there.
+_HABITS = (0.5, 0.15, 0.25, 0.1)
 _TRIES = 60
 
 
@@ -81,15 +81,16 @@ def random_exploration(sim: Simulator, rng: np.random.Generator, request: WalkRe
     walker = _Walker(sim, AgentState(_point(start), heading), request)
     while not walker.full:
         taken = len(walker.steps)
-        choice = rng.choice(3, p=(_WANDER, _REVISIT, _LOOK))
-        if choice == 0:
+        choice = rng.choice(4, p=_HABITS)
+        if choice == 0:  # walk on
             walker.go_to(_next_place(sim, rng, walker.state))
-        elif choice == 1:
-            seen = walker.history[rng.integers(len(walker.history))]
-            walker.go_to(seen.position)
-            walker.turn_to(seen.yaw + rng.uniform(-0.5, 0.5))
-        else:
+        elif choice == 1:  # look around
             walker.turn_to(walker.state.yaw + rng.choice((-1, 1)) * rng.uniform(0.5, 1.6))
+        else:  # look where it looked before, from here or from there
+            before = walker.history[rng.integers(len(walker.history))]
+            if choice == 3:
+                walker.go_to(before.position)
+            walker.turn_to(before.yaw + rng.uniform(-0.5, 0.5))
         if len(walker.steps) == taken:  # nowhere to go
             walker.act(TURN_LEFT)
     return walker.finish(stopped=False)
