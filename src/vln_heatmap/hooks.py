@@ -175,7 +175,8 @@ class TrackingHooks:
     def after_node_run(self, node: Node, inputs: dict[str, Any]) -> None:
         _flush_trackers(inputs)
         if self._runs is not None and not node.outputs:
-            self._finish(node)
+            self._runs.log(stage_of(node), metrics=self._seconds(node))
+            self._runs.node_done(stage_of(node))
 
     @hook_impl
     def on_node_error(self, inputs: dict[str, Any]) -> None:
@@ -188,14 +189,16 @@ class TrackingHooks:
             return
         stage, dataset = stage_of(node), self._catalog.get(dataset_name)
         wish = (getattr(dataset, "metadata", None) or {}).get("mlflow") or {}
-        metrics = finite_numbers(data, wish["metrics"]) if "metrics" in wish else {}
-        version = self._version(dataset_name, "save")
-        self._runs.log(stage, metrics=metrics, tags={f"saved.{dataset_name}": version} if version else {})
         if "artifact_path" in wish and (path := _saved_path(dataset)).exists():
             self._runs.log_file(stage, path, wish["artifact_path"])
+        metrics = finite_numbers(data, wish["metrics"]) if "metrics" in wish else {}
+        version = self._version(dataset_name, "save")
         self._unsaved[node.name].discard(dataset_name)
-        if not self._unsaved[node.name]:
-            self._finish(node)
+        last = not self._unsaved[node.name]
+        metrics |= self._seconds(node) if last else {}
+        self._runs.log(stage, metrics=metrics, tags={f"saved.{dataset_name}": version} if version else {})
+        if last:
+            self._runs.node_done(stage)
 
     @hook_impl
     def after_pipeline_run(
@@ -211,11 +214,8 @@ class TrackingHooks:
         self._close("FAILED", {"error": f"{type(error).__name__}: {error}"})
         self._mlflow.on_pipeline_error(error, run_params, pipeline, catalog)
 
-    def _finish(self, node: Node) -> None:
-        assert self._runs is not None
-        seconds = time.perf_counter() - self._started[node.name]
-        self._runs.log(stage_of(node), metrics={f"seconds/{node.name}": seconds})
-        self._runs.node_done(stage_of(node))
+    def _seconds(self, node: Node) -> dict[str, float]:
+        return {f"seconds/{node.name}": time.perf_counter() - self._started[node.name]}
 
     def _version(self, name: str, kind: str) -> str | None:
         """Version of a versioned dataset that is being loaded or saved; None for all other inputs."""
