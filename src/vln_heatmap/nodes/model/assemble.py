@@ -12,7 +12,7 @@ import torch
 
 from vln_heatmap.datasets.checkpoint import Checkpoint, load_into
 from vln_heatmap.nodes.model.heatmap_model import HeatmapModel
-from vln_heatmap.nodes.model.tokenizer import load_tokenizer
+from vln_heatmap.nodes.model.tokenizer import make_tokenizer
 from vln_heatmap.params import ModelParams
 
 
@@ -29,7 +29,7 @@ def make_model(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return HeatmapModel(params, groups, extra, load_tokenizer(tokenizer))
+        return HeatmapModel(params, groups, extra, make_tokenizer(params.language, tokenizer))
 
 
 def checkpoint_meta(

@@ -32,8 +32,8 @@ class HeatmapModel(nn.Module):
 
     Args:
         params: sizes of all parts.
-        groups: channels of the encoder's feature groups (one frozen similarity each) and of what follows them
-            (colour statistics, which take part in the fusion only).
+        groups: channels of the encoder's feature groups; extra: of the colour statistics after them, 0 if none.
+            Each gives one frozen similarity.
         tokenizer: tokenizer of the language model.
     """
 
@@ -41,7 +41,8 @@ class HeatmapModel(nn.Module):
         super().__init__()
         self.params, self.groups, self.extra = params, groups, extra
         head, width = params.head, params.fusion.width
-        channels = sum(groups) + extra
+        self.similar = (*groups, extra) if extra else groups  # what cosines are taken of
+        channels = sum(self.similar)
         self.register_buffer("feature_mean", torch.zeros(channels))
         self.register_buffer("feature_std", torch.ones(channels))
         self.vggt = VGGT(params.vggt)
@@ -52,7 +53,7 @@ class HeatmapModel(nn.Module):
             nn.LayerNorm(self.language.width), nn.Linear(self.language.width, width)
         )
         self.detail = Detail(head.detail, head.heatmap_size)
-        self.matcher = TokenMatcher(width, self.vggt.channels, len(groups), head)
+        self.matcher = TokenMatcher(width, self.vggt.channels, len(self.similar), head)
         self.referring = ReferringHead(width, self.language.width, head.detail, head)
         self.head = HeatmapHead(head, head.detail)
 
@@ -119,9 +120,8 @@ class HeatmapModel(nn.Module):
         return ((features - mean) / std).clamp(-6, 6)
 
     def _frozen(self, features: Tensor) -> list[Tensor]:
-        """The feature groups, of unit length in each cell: [B, T, P, c]."""
-        sizes = (*self.groups, self.extra)
-        groups = features.split(sizes, dim=2)[: len(self.groups)]
+        """The feature groups and the colours, each of unit length in each cell: [B, T, P, c]."""
+        groups = features.split(self.similar, dim=2)
         return [F.normalize(group.flatten(-2).movedim(2, -1), dim=-1) for group in groups]
 
 

@@ -32,6 +32,7 @@ class StageData:
     features: Any
     tokenizer: dict[str, Any]
     statistics: dict[str, Any]
+    start: str = "random"  # version of the checkpoint that the weights come from
 
     def windows(
         self, split: str, model: ModelParams, params: StageParams, *, training: bool
@@ -90,7 +91,7 @@ def predict(network: Any, batch: dict[str, Any]) -> Any:
 
 
 def validation_metrics(
-    network: Any, windows: WindowDataset, task: str, params: StageParams
+    network: Any, windows: WindowDataset, params: StageParams
 ) -> dict[str, float]:
     """Pixel AUC of the masks over a fixed, evenly spread part of the validation windows."""
     import torch
@@ -119,6 +120,7 @@ def fingerprint(data: StageData, model: ModelParams, params: StageParams) -> str
     rows = pd.util.hash_pandas_object(data.samples.astype({"candidates": str, "referred": str}), index=False)
     content = {
         "task": data.task,
+        "start": data.start,
         "samples": hashlib.sha256(rows.to_numpy().tobytes()).hexdigest(),
         "model": model.model_dump(mode="json"),
         "train": params.train.identity(),
