@@ -186,8 +186,8 @@ class HouseParams(Params):
     furniture: float = Field(1.0, ge=0.0, le=1.0, description="share of the furniture that is kept")
     texture_size: int = Field(128, ge=16, le=1024, description="edge of a texture in pixels")
     light: bool = Field(True, description="bake soft light")
-    light_voxel: float = Field(0.3, ge=0.1, le=1.0, description="edge of a light voxel in metres")
-    light_rays: int = Field(64, ge=8, le=1024, description="rays a voxel")
+    light_voxel: float = Field(0.3, ge=0.2, le=1.0, description="edge of a light voxel in metres")
+    light_rays: int = Field(64, ge=8, le=256, description="rays a voxel")
 
     @model_validator(mode="after")
     def _ranges(self) -> HouseParams:
@@ -402,6 +402,53 @@ class ValidateParams(Params):
     thumbnails: int = Field(12, ge=0, le=200, description="rejected sequences shown in the summary")
     frames: dict[str, ExpectationParams] = Field(description="limits of the frame table, by reason")
     sequences: dict[str, ExpectationParams] = Field(description="limits of the sequence table, by reason")
+
+
+# --- normalize ------------------------------------------------------------------------------------------
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class FinetuneSampleParams(Params):
+    """Samples with keyframes. ``train``, ``val`` and ``test`` are current views of a sequence, at most."""
+
+    train: int = Field(12, ge=0, le=10_000)
+    val: int = Field(6, ge=0, le=10_000)
+    test: int = Field(12, ge=0, le=10_000)
+    include_last: bool = Field(True, description="the last frame is always one of the current views")
+    min_candidates: int = Field(8, ge=1, le=10_000, description="frames before a current view, at least")
+    any_frame: bool = Field(False, description="in training, later frames are candidates too")
+    everything: Share = Field(0.5, description="share of samples without an instruction")
+    phrases: Share = Field(0.4, description="share of referring phrases")
+    route: Share = Field(0.1, description="share of route instructions")
+    visible: Share = Field(0.85, description="share of phrases about something in view, not nothing")
+    min_share: Share = Field(0.003, description="share of the image that counts as in view")
+    new_phrases: int = Field(24, ge=0, le=1000, description="phrases to add to the recorded ones")
+
+    @model_validator(mode="after")
+    def _some_kind(self) -> FinetuneSampleParams:
+        if self.everything + self.phrases + self.route <= 0:
+            raise ValueError("one of the shares everything, phrases and route must be above 0")
+        return self
+
+
+class PretrainSampleParams(Params):
+    """Samples of single views. ``train``, ``val`` and ``test`` are frames of a sequence, at most."""
+
+    train: int = Field(8, ge=0, le=10_000)
+    val: int = Field(3, ge=0, le=10_000)
+    test: int = Field(3, ge=0, le=10_000)
+    phrases: int = Field(2, ge=1, le=1000, description="phrases a frame, at most")
+
+
+class NormalizeParams(Params):
+    """Splits by scene, and the samples of each split."""
+
+    seed: int = Field(0, ge=0, lt=2**32)
+    val_share: float = Field(0.1, gt=0, lt=0.5, description="of the scenes; at least one")
+    test_share: float = Field(0.1, gt=0, lt=0.5, description="of the scenes; at least one")
+    finetune: FinetuneSampleParams = FinetuneSampleParams()
+    pretrain: PretrainSampleParams = PretrainSampleParams()
 
 
 # --- heatmap model and its stages -------------------------------------------------------------------------

@@ -9,6 +9,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import trimesh
+from embreex.mesh_construction import TriangleMesh
+from embreex.rtcore_scene import EmbreeScene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -227,6 +229,20 @@ def test_an_agent_reaches_every_room(seed, houses):
         reached.append(np.bincount(inside[inside > 0], minlength=label.max() + 1))
     largest = np.sum(reached, axis=0).argmax()
     assert all(count[largest] * cell**2 > 0.5 for count in reached)
+
+
+def test_nothing_is_seen_through_gaps_of_the_building(houses):
+    rng = np.random.default_rng(0)
+    for house in houses:
+        embree = EmbreeScene()
+        mesh = TriangleMesh(embree, house.vertices[house.faces])
+        low, high = np.array([r.rectangle for r in house.rooms]).reshape(-1, 2, 2).swapaxes(0, 1)
+        room = rng.integers(len(house.rooms), size=40_000)
+        x, z = rng.uniform(low[room] + 0.05, high[room] - 0.05).T
+        start = np.stack([x, np.full_like(x, 1.25), z], axis=1).astype(np.float32)
+        hit = embree.run(start, rng.standard_normal((40_000, 3)).astype(np.float32))
+        assert (hit >= 0).all()
+        del mesh
 
 
 @settings(max_examples=60, deadline=None)

@@ -58,14 +58,14 @@ def _finish(rng: np.random.Generator, name: str, palette: Palette) -> tuple[str,
 def wall_range(plan: FloorPlan, room: int, side: int) -> tuple[Span, Span]:
     """Extent of a wall solid along itself and across, in metres.
 
-    Walls along x own the corners. Across, the solid reaches from the inner surface to the wall's middle line,
-    or through the whole thickness where outdoors is behind it.
+    Walls along x own the corners, into which the others reach by a centimetre. Across, the solid reaches from
+    the inner surface to the wall's middle line, or through the whole thickness where outdoors is behind it.
     """
     x0, z0, x1, z1 = plan.cells[room]
     ix0, iz0, ix1, iz1 = plan.inner(room)
     low = np.min(plan.cells, axis=0)[:2]
     high = np.max(plan.cells, axis=0)[2:]
-    along = (x0, x1) if side % 2 == 0 else (iz0, iz1)
+    along = (x0, x1) if side % 2 == 0 else (iz0 - 0.01, iz1 + 0.01)
     across = (
         (z0 - OUTER * (z0 == low[1]), iz0),
         (ix1, x1 + OUTER * (x1 == high[0])),
@@ -128,8 +128,10 @@ def _fill_opening(
     surface = opening.line + (WALL / 2 if upper else -WALL / 2)
     if opening.kind == "front":
         pieces = [Piece("door frame", tuple(_casing(opening, 0.08, z=-0.04)))]
-        leaf = door_leaf(rng, palette, opening.width - 0.05, opening.top - 0.04)
-        pieces.append(Piece("door", tuple(p.moved(z=-0.035) for p in leaf.parts), leaf.main))
+        leaf = door_leaf(
+            rng, palette, opening.width - 0.03, opening.top
+        )  # closed: its edges lie in the frame
+        pieces.append(Piece("door", tuple(p.moved(y=-0.012, z=-0.035) for p in leaf.parts), leaf.main))
     else:
         pieces = list(_window(rng, opening, palette))
     return [_at_line(piece, opening, surface, yaw, room) for piece in pieces]
