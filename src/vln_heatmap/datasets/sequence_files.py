@@ -122,7 +122,7 @@ def encode_sequence(
     }
     manifest = {name: {"bytes": len(data), "crc32": zlib.crc32(data)} for name, data in files.items()}
     document = {**sequence.metadata, "length": len(sequence), "files": manifest}
-    metadata = json.dumps(document, indent=1, default=_plain, allow_nan=False).encode()
+    metadata = json.dumps(document, separators=(",", ":"), default=_plain, allow_nan=False).encode()
     return EncodedSequence(sequence.id, {**files, METADATA: metadata})
 
 

@@ -125,9 +125,10 @@ def summarise_collection(
             f"no sequence could be recorded: {next(iter(sequences.skipped.values()), 'no plan')}"
         )
     index = pd.DataFrame([_index_row(sequence) for sequence in sequences.values()])
-    sessions = sequences.sessions()
-    seconds = sum(session["seconds"] for session in sessions)
     frames, size = int(index["length"].sum()), int(index["bytes"].sum())
+    sessions = sequences.sessions()  # of runs that were not killed
+    seconds = sum(session["seconds"] for session in sessions)
+    timed = sum(session["bytes"] for session in sessions) / size  # share of the data
     report = {
         "sequences": len(index),
         "frames": frames,
@@ -139,7 +140,7 @@ def summarise_collection(
         "workers": params.workers,
         "runs": len(sessions),
         "seconds": round(seconds, 2),
-        "frames_per_second": round(frames / seconds, 2) if seconds else None,
+        "frames_per_second": round(timed * frames / seconds, 2) if seconds else None,
         "megabytes": round(size / 1e6, 3),
         "bytes_per_frame": round(size / frames, 1),
         "collisions_per_frame": round(float(index["collisions"].sum()) / frames, 4),

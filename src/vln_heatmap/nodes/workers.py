@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from itertools import islice
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import ModuleType
 from typing import TypeVar
 
 Task = TypeVar("Task")
@@ -45,8 +47,7 @@ def stream_results(
         yield from map(function, tasks)
         return
     waiting, count = iter(tasks), min(workers, len(tasks))
-    context = multiprocessing.get_context("spawn")
-    with _environment(_ONE_THREAD), ProcessPoolExecutor(count, context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(count, _WorkerContext(), initializer=_end_with_parent) as pool:
         try:
             pending = {pool.submit(function, task) for task in islice(waiting, 2 * count)}
             while pending:
@@ -62,19 +63,27 @@ def stream_results(
             pool.shutdown(cancel_futures=True)
 
 
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Environment variables for the processes that start inside, restored afterwards."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+class _WorkerProcess(SpawnProcess):
+    """A fresh process that uses one thread and does not run the caller's main script again.
+
+    That script is the kedro command line, which takes seconds to import, or a user's own without a guard.
+    """
+
+    def start(self) -> None:
+        environment, main = dict(os.environ), sys.modules["__main__"]
+        os.environ.update(_ONE_THREAD)
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            super().start()
+        finally:
+            sys.modules["__main__"] = main
+            for name in _ONE_THREAD:
+                os.environ.pop(name)
+            os.environ.update(environment)
+
+
+class _WorkerContext(SpawnContext):
+    Process = _WorkerProcess
 
 
 def _end_with_parent() -> None:
