@@ -12,49 +12,39 @@ from vln_heatmap.simulation.houses.pieces import Group, Piece, Placed, alone, on
 
 
 def bed(rng: Rng, palette: Palette) -> Group:
-    """A bed with its head at the wall, cushions, and a nightstand at one or both sides."""
-    frame, cover = palette.pick(rng, "wood", "lacquer", "fabric"), palette.pick(rng, "fabric")
+    """A bed with its head at the wall, a cushion, and a nightstand with a lamp at one or both sides."""
     width, length = rng.choice([0.95, 1.4, 1.6, 1.75]) + rng.uniform(-0.05, 0.05), rng.uniform(1.95, 2.1)
-    rail, top = rng.uniform(0.22, 0.34), rng.uniform(0.75, 1.2)
-    head = -length / 2 + 0.03
-    parts = [
-        box((width, rail - 0.08, length - 0.06), (0, 0.08, 0.03), frame),
-        slab((width, top, 0.06), (0, 0, head), frame, radius=0.02),
-        pillow((width - 0.06, 0.2, length - 0.12), (0, rail, 0.03), "linen 0", radius=0.06, bulge=0.03),
-        pillow(
-            (width + 0.02, 0.13, length * rng.uniform(0.55, 0.72)),
-            (0, rail + 0.1, length * 0.17),
-            cover,
-            bulge=0.04,
-        ),
-    ]
-    parts += legs(rng, (width, 0.09, length - 0.1), frame, thickness=0.06)
-    count = 1 if width < 1.2 else 2
-    for k in range(count):
-        x = (k + 0.5) * width / count - width / 2
-        parts.append(
-            pillow((min(0.62, width / count - 0.06), 0.12, 0.38), (x, rail + 0.19, head + 0.28), "linen 0")
-        )
-    body = Piece("bed", tuple(parts), cover)
-    group = [Placed(body)]
+    rail = rng.uniform(0.22, 0.34)
+    group = [Placed(_bed_piece(rng, palette, width, length, rail))]
     if rng.random() < 0.4:
-        group.append(
-            on_top(
-                cushion(rng, palette),
-                rail + 0.24,
-                rng.uniform(-0.2, 0.2),
-                head + 0.62,
-                rng.uniform(-0.3, 0.3),
-            )
-        )
+        x, z, yaw = rng.uniform(-0.2, 0.2), -length / 2 + 0.65, rng.uniform(-0.3, 0.3)
+        group.append(on_top(cushion(rng, palette), rail + 0.24, x, z, yaw))
     stand = nightstand(rng, palette)
     for s in (-1, 1):
         if rng.random() < 0.75:
-            x = s * (width / 2 + stand.size[0] / 2 + 0.07)
-            z = -length / 2 + stand.size[2] / 2
+            x, z = s * (width / 2 + stand.size[0] / 2 + 0.07), (stand.size[2] - length) / 2
             group.append(Placed(stand, x, 0.0, z))
             group.append(on_top(table_lamp(rng, palette), stand.size[1], x, z))
     return tuple(group)
+
+
+def _bed_piece(rng: Rng, palette: Palette, width: float, length: float, rail: float) -> Piece:
+    """Frame up to ``rail`` metres, headboard, mattress, blanket and pillows."""
+    frame, cover = palette.pick(rng, "wood", "lacquer", "fabric"), palette.pick(rng, "fabric")
+    head, reach = -length / 2 + 0.03, length * rng.uniform(0.55, 0.72)
+    parts = [
+        box((width, rail - 0.08, length - 0.06), (0, 0.08, 0.03), frame),
+        slab((width, rng.uniform(0.75, 1.2), 0.06), (0, 0, head), frame, radius=0.02),
+        pillow((width - 0.06, 0.2, length - 0.12), (0, rail, 0.03), "linen 0", radius=0.06, bulge=0.03),
+        pillow((width + 0.02, 0.13, reach), (0, rail + 0.1, length * 0.17), cover, bulge=0.04),
+        *legs(rng, (width, 0.09, length - 0.1), frame, thickness=0.06),
+    ]
+    count = 1 if width < 1.2 else 2
+    size = (min(0.62, width / count - 0.06), 0.12, 0.38)
+    for k in range(count):
+        x = (k + 0.5) * width / count - width / 2
+        parts.append(pillow(size, (x, rail + 0.19, head + 0.28), "linen 0"))
+    return Piece("bed", tuple(parts), cover)
 
 
 def nightstand(rng: Rng, palette: Palette) -> Piece:
