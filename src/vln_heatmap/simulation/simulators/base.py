@@ -90,3 +90,7 @@ class Simulator(Protocol):
 
 class NoNavigableFloorError(ValueError):
     """The scene has no floor on which the agent can stand."""
+
+
+class SimulatorUnavailableError(RuntimeError):
+    """A simulator's library or driver is missing on this machine; the message says what would help."""

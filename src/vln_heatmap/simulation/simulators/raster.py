@@ -1,0 +1,224 @@
+"""Rasteriser: OpenGL 3.3 through EGL, on a GPU or on Mesa's software driver.
+
+Invariant: one pass, one sample a pixel, three attachments (colour, z-depth, instance id), so depth and ids are
+never blended. All simulators of a process share one context, which is never made at import and never used in a
+process other than the one that made it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vln_heatmap.geometry.cameras import PinholeCamera, invert_pose
+from vln_heatmap.params import AgentParams
+from vln_heatmap.simulation.scene import LightVolume, Scene
+from vln_heatmap.simulation.simulators import shading
+from vln_heatmap.simulation.simulators.base import Observation, SimulatorUnavailableError
+from vln_heatmap.simulation.simulators.embedded import EmbeddedSimulator
+
+TEXTURES, LIGHT_POSITIVE, LIGHT_NEGATIVE = range(3)  # texture units
+
+
+class RasterSimulator(EmbeddedSimulator):
+    """Renders with moderngl; see ``EmbeddedSimulator``.
+
+    Raises:
+        SimulatorUnavailableError: moderngl or an EGL driver is missing.
+    """
+
+    name = "raster"
+
+    def __init__(self, camera: PinholeCamera, *, agent: AgentParams) -> None:
+        super().__init__(camera, agent=agent)
+        self._context = _acquire_context()
+        self.version = f"moderngl {version('moderngl')}, {self._context.info['GL_RENDERER']}"
+        self._target: list[Any] = []  # freed by close()
+        self._held: list[Any] = []  # freed by the next load()
+        self._make_target()
+
+    def close(self) -> None:
+        """Free the scene, the framebuffer and, with the last simulator of the process, the context."""
+        if self._context is None:
+            return
+        super().close()
+        _release(self._target)
+        self._context = None
+        _release_context()
+
+    def _make_target(self) -> None:
+        size = (self.camera.width, self.camera.height)
+        gl = self._context
+        attachments = [gl.texture(size, 4), gl.texture(size, 1, dtype="f4"), gl.texture(size, 1, dtype="i4")]
+        depth = gl.depth_renderbuffer(size)
+        self._framebuffer = gl.framebuffer(attachments, depth)
+        self._surface = gl.program(
+            vertex_shader=_source("surface.vert"), fragment_shader=_source("surface.frag")
+        )
+        sky = gl.program(vertex_shader=_source("background.vert"), fragment_shader=_source("background.frag"))
+        sky["sky"] = tuple(channel / 255 for channel in shading.SKY)
+        self._background = gl.vertex_array(sky, [])
+        self._target = [self._background, sky, self._surface, self._framebuffer, depth, *attachments]
+        self._rgba = np.empty((self.camera.height, self.camera.width, 4), np.uint8)
+        self._lens = _clip_matrix(self.camera)
+        for name, value in {
+            "textures": TEXTURES,
+            "light_positive": LIGHT_POSITIVE,
+            "light_negative": LIGHT_NEGATIVE,
+            "plain_light": (shading.AMBIENT, shading.HEMISPHERE, shading.HEADLIGHT),
+            "knee": shading.KNEE,
+        }.items():
+            self._surface[name] = value
+
+    def _upload(self, scene: Scene) -> None:
+        gl = _same_process(self._context)
+        vertices, indices = _vertex_records(scene)
+        vertex_buffer, index_buffer = gl.buffer(vertices), gl.buffer(indices)
+        layout = [(vertex_buffer, "3f4 3f4 2f4 2i4", "in_position", "in_normal", "in_uv", "in_ids")]
+        self._vertex_array = gl.vertex_array(self._surface, layout, index_buffer)
+        self._textures = _texture_array(gl, scene.textures)
+        self._volumes = _light_textures(gl, scene.light)
+        self._set_light(scene.light)
+        self._held = [self._vertex_array, index_buffer, vertex_buffer, self._textures, *self._volumes]
+
+    def _set_light(self, light: LightVolume | None) -> None:
+        self._surface["use_volume"] = light is not None
+        if light is not None:
+            self._surface["volume_offset"] = shading.light_offset(light)
+            self._surface["volume_origin"] = tuple(map(float, light.origin))
+            self._surface["volume_size"] = tuple(map(float, light.size))
+
+    def _release_scene(self) -> None:
+        _release(self._held)
+
+    def _draw(self, scene: Scene, pose: NDArray[np.float64]) -> Observation:
+        gl = _same_process(self._context)
+        gl.enable_only(gl.DEPTH_TEST)
+        gl.depth_func, gl.front_face = "<=", "cw"  # rows run downwards, which mirrors the winding
+        for unit, texture in enumerate([self._textures, *self._volumes]):
+            texture.use(unit)
+        self._surface["world_to_clip"].write((self._lens @ invert_pose(pose)).T.astype("f4").tobytes())
+        self._surface["eye"] = tuple(pose[:3, 3])
+        self._framebuffer.use()
+        self._framebuffer.clear()
+        self._vertex_array.render()
+        self._background.render(vertices=3)
+        return self._read()
+
+    def _read(self) -> Observation:
+        shape = (self.camera.height, self.camera.width)
+        depth, instance = np.empty(shape, np.float32), np.empty(shape, np.int32)
+        self._framebuffer.read_into(self._rgba, components=4, attachment=0)
+        self._framebuffer.read_into(depth, components=1, attachment=1, dtype="f4")
+        self._framebuffer.read_into(instance, components=1, attachment=2, dtype="i4")
+        return Observation(np.ascontiguousarray(self._rgba[..., :3]), depth, instance)
+
+
+def _clip_matrix(camera: PinholeCamera) -> NDArray[np.float64]:
+    """OpenCV camera frame to clip space [4, 4], far plane at infinity, image row 0 at framebuffer row 0."""
+    x, y = 2 * camera.focal / camera.width, 2 * camera.focal / camera.height
+    return np.array([[x, 0, 0, 0], [0, y, 0, 0], [0, 0, 1, -2 * shading.NEAR], [0, 0, 1, 0]])
+
+
+def _vertex_records(scene: Scene) -> tuple[bytes, bytes]:
+    """Interleaved vertices (position, normal, uv, instance, texture) and the index buffer.
+
+    A vertex that several instances or textures share becomes one record for each.
+    """
+    pair = scene.face_instance.astype(np.int64) * len(scene.textures) + scene.face_texture  # [F]
+    corner = scene.faces.astype(np.int64) + pair[:, None] * len(scene.vertices)  # [F, 3]
+    keys, indices = np.unique(corner, return_inverse=True)
+    pair, vertex = np.divmod(keys, len(scene.vertices))  # [U]
+    ids = np.stack(np.divmod(pair, len(scene.textures)), axis=1)  # [U, 2]
+    columns = [scene.vertices[vertex], scene.normals[vertex], scene.uvs[vertex]]
+    records = np.concatenate([*columns, ids.astype("i4").view("f4")], axis=1, dtype="f4")  # [U, 10]
+    return records.tobytes(), indices.astype("u4").tobytes()
+
+
+def _texture_array(gl: Any, textures: NDArray[np.uint8]) -> Any:
+    count, height, width, _ = textures.shape
+    array = gl.texture_array((width, height, count), 3, np.ascontiguousarray(textures), alignment=1)
+    array.build_mipmaps()
+    array.filter = (gl.LINEAR_MIPMAP_LINEAR, gl.LINEAR)
+    return array
+
+
+def _light_textures(gl: Any, light: LightVolume | None) -> list[Any]:
+    """Two 3-D textures, light from +x +y +z and from -x -y -z; one black voxel each without a volume."""
+    cube = np.zeros((1, 1, 1, 6), np.float32) if light is None else light.irradiance  # [X, Y, Z, 6]
+    volumes = []
+    for half in (cube[..., :3], cube[..., 3:]):
+        data = np.ascontiguousarray(half.transpose(2, 1, 0, 3), dtype=np.float16)  # [Z, Y, X, 3]
+        volume = gl.texture3d(cube.shape[:3], 3, data, alignment=1, dtype="f2")
+        volume.repeat_x = volume.repeat_y = volume.repeat_z = False
+        volume.filter = (gl.LINEAR, gl.LINEAR)
+        volumes.append(volume)
+    return volumes
+
+
+def _source(name: str) -> str:
+    return (files(__package__) / f"{name}.glsl").read_text(encoding="utf-8")
+
+
+def _release(resources: list[Any]) -> None:
+    for resource in resources:
+        resource.release()
+    resources.clear()
+
+
+@dataclass
+class _Shared:
+    """The context of this process and how many simulators use it."""
+
+    context: Any = None
+    users: int = 0
+    process: int = 0
+
+
+_shared = _Shared()
+
+
+def _acquire_context() -> Any:
+    if _shared.context is None:
+        _shared.context, _shared.process = _create_context(), os.getpid()
+    context = _same_process(_shared.context)
+    _shared.users += 1
+    return context
+
+
+def _release_context() -> None:
+    _shared.users -= 1
+    if _shared.users == 0:
+        _shared.context.release()
+        _shared.context = None
+
+
+def _same_process(context: Any) -> Any:
+    if context is None:
+        raise RuntimeError("simulator 'raster' is closed")
+    if _shared.process != os.getpid():
+        raise RuntimeError("an OpenGL context does not survive a fork: start workers with the spawn method")
+    return context
+
+
+def _create_context() -> Any:
+    try:
+        import moderngl
+    except ImportError as error:
+        raise SimulatorUnavailableError(f"raster needs moderngl ({error})") from error
+    reason: Exception | None = None
+    for libraries in ({}, {"libegl": "libEGL.so.1", "libgl": "libGL.so.1"}):
+        try:
+            return moderngl.create_context(standalone=True, backend="egl", require=330, **libraries)
+        except Exception as error:  # moderngl raises the bare Exception class when there is no driver
+            reason = reason or error
+    raise SimulatorUnavailableError(
+        f"raster needs OpenGL 3.3 through EGL ({reason}); on Debian or Ubuntu: "
+        "apt install libegl1 libgl1 libgl1-mesa-dri"
+    ) from reason
