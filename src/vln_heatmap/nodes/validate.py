@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def sort_sequences(
 
     Returns:
         The index with ``accepted``, ``reason`` ("" if accepted) and scores; the quarantine (rejected rows:
-        ``id``, ``reasons`` as a list, ``reason`` as text); the report.
+        ``id``, ``reasons`` by name, ``reason`` in full); the report.
     """
     ids = sequence_index["id"].astype(str)
     scores = sequence_facts.reindex(columns=["sequence_id", *SCORES]).set_index("sequence_id")
@@ -112,7 +113,8 @@ def sort_sequences(
     judged["accepted"] = ~ids.isin(broken.keys())
     judged["reason"] = [_sentence(broken.get(sequence_id, {})) for sequence_id in ids]
     rejected = judged.loc[~judged["accepted"], ["id", "reason"]].reset_index(drop=True)
-    rejected.insert(1, "reasons", [sorted(broken[sequence_id]) for sequence_id in rejected["id"].astype(str)])
+    names = [sorted(broken[sequence_id]) for sequence_id in rejected["id"].astype(str)]
+    rejected.insert(1, "reasons", list(map(", ".join, names)))
     report = {
         "sequences": {
             "total": len(judged),
@@ -121,9 +123,7 @@ def sort_sequences(
             "accepted_share": float(judged["accepted"].mean()),
         },
         "frames": {"inspected": len(frame_facts)},
-        "reasons": dict(
-            Counter(reason for reasons in rejected["reasons"] for reason in reasons).most_common()
-        ),
+        "reasons": dict(Counter(chain.from_iterable(names)).most_common()),
         "scores": {name: _spread(judged[name]) for name in SCORES if judged[name].notna().any()},
         "expectations": outcomes,
         "rejected": rejected.to_dict(orient="records"),
