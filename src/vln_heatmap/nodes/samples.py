@@ -1,0 +1,173 @@
+"""Which frames, and which instruction, make a training sample: chosen from tables, without looking at images.
+
+Invariant: the samples of a sequence depend on that sequence, the seed and the parameters alone. A phrase means
+in the current view what it means in its scope, because every sequence phrase is unambiguous in all frames.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from vln_heatmap.params import FinetuneSampleParams, PretrainSampleParams
+from vln_heatmap.simulation.instructions import (
+    frame_instructions,
+    read_objects,
+    read_rooms,
+    sequence_instructions,
+)
+
+#: Columns of the sample index; the docstring of ``nodes.normalize.index_samples`` explains them.
+COLUMNS = (
+    "sample_id",
+    "sequence_id",
+    "scene",
+    "split",
+    "task",
+    "current",
+    "candidates",
+    "instruction",
+    "kind",
+    "referred",
+)
+EVERYTHING: Mapping[str, Any] = {"text": "", "kind": "everything", "instances": ()}
+_TASKS = {"pretrain": 0, "finetune": 1}
+Instruction = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What the tables say about one sequence of T frames: ``frames`` and ``metadata`` of ``Sequence``."""
+
+    id: str
+    scene: str
+    split: str
+    frames: pd.DataFrame
+    metadata: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def pixels(self) -> int:
+        return int(self.metadata["camera"]["width"] * self.metadata["camera"]["height"])
+
+    @cached_property
+    def visible(self) -> list[dict[int, int]]:
+        """Pixel count by instance id, of every frame."""
+        columns = zip(self.frames["visible_ids"], self.frames["visible_pixels"], strict=True)
+        return [dict(zip(map(int, ids), map(int, counts), strict=True)) for ids, counts in columns]
+
+    def generator(self, seed: int, task: str) -> np.random.Generator:
+        """The random numbers of this sequence and task, whatever other sequences there are."""
+        return np.random.default_rng([seed, zlib.crc32(self.id.encode()), _TASKS[task]])
+
+    def row(self, task: str, current: int, candidates: Sequence[int], spoken: Instruction) -> dict[str, Any]:
+        """One row of the sample index, but for its number."""
+        return {
+            "sequence_id": self.id,
+            "scene": self.scene,
+            "split": self.split,
+            "task": task,
+            "current": int(current),
+            "candidates": [int(frame) for frame in candidates],
+            "instruction": spoken["text"],
+            "kind": spoken["kind"],
+            "referred": sorted({int(instance) for instance in spoken["instances"]}),
+        }
+
+
+def finetune_rows(recording: Recording, params: FinetuneSampleParams, seed: int) -> Iterator[dict[str, Any]]:
+    """Samples with a current view, candidates for keyframes and an instruction.
+
+    Current views are different frames, the last one among them, with at least ``min_candidates`` frames before
+    them (in a shorter sequence the last frame alone, with all before it; none in a sequence of one frame).
+    """
+    rng = recording.generator(seed, "finetune")
+    any_frame = recording.split == "train" and params.any_frame
+    phrases, routes = _spoken(recording, params, rng)
+    for current in current_views(
+        len(recording), params, rng, count=getattr(params, recording.split), any_frame=any_frame
+    ):
+        candidates = [f for f in range(len(recording) if any_frame else current) if f != current]
+        in_view = {i: count / recording.pixels for i, count in recording.visible[current].items()}
+        spoken = _choose(phrases, routes, in_view, params, rng)
+        yield recording.row("finetune", current, candidates, spoken)
+
+
+def current_views(
+    length: int, params: FinetuneSampleParams, rng: np.random.Generator, *, count: int, any_frame: bool
+) -> NDArray[np.int64]:
+    """At most ``count`` different frames of a sequence to be current views, the last frame first."""
+    if length < 2:
+        return np.zeros(0, np.int64)
+    earliest = 0 if any_frame else min(params.min_candidates, length - 1)
+    others = earliest + rng.permutation(length - 1 - earliest)
+    if params.include_last or not len(others):
+        others = np.concatenate([[length - 1], others])
+    return others[:count].astype(np.int64)
+
+
+def _spoken(
+    recording: Recording, params: FinetuneSampleParams, rng: np.random.Generator
+) -> tuple[list[Instruction], list[Instruction]]:
+    """Phrases and routes that hold for the whole sequence and name something: recorded ones and new ones."""
+    recorded = [
+        item for item in recording.metadata["instructions"] if item["frame"] is None and item["instances"]
+    ]
+    phrases: list[Instruction] = [item for item in recorded if item["kind"] != "route"]
+    routes: list[Instruction] = [item for item in recorded if item["kind"] == "route"]
+    if params.new_phrases:
+        objects, rooms = read_objects(recording.metadata), read_rooms(recording.metadata)
+        phrases += sequence_instructions(
+            objects, rooms, recording.frames, rng, count=params.new_phrases, image_pixels=recording.pixels
+        )
+    return phrases, routes
+
+
+def _choose(
+    phrases: Sequence[Instruction],
+    routes: Sequence[Instruction],
+    in_view: Mapping[int, float],
+    params: FinetuneSampleParams,
+    rng: np.random.Generator,
+) -> Instruction:
+    """An instruction of a kind drawn by the shares; "everything" where there is none of that kind.
+
+    A phrase is about something well in view, or, in a share of ``1 - params.visible``, about nothing in view.
+    ``in_view`` is the share of the image that instances cover.
+    """
+    shares = np.array([params.everything, params.phrases, params.route])
+    kind = rng.choice(["everything", "phrase", "route"], p=shares / shares.sum())
+    absent = rng.random() >= params.visible
+    pool = {"everything": (), "phrase": phrases, "route": routes}[kind]
+    if kind == "phrase":
+        covered = [max(in_view.get(int(i), 0.0) for i in phrase["instances"]) for phrase in phrases]
+        fits = [share == 0 if absent else share >= params.min_share for share in covered]
+        pool = [phrase for phrase, fit in zip(phrases, fits, strict=True) if fit]
+    return pool[int(rng.integers(len(pool)))] if pool else EVERYTHING
+
+
+def pretrain_rows(recording: Recording, params: PretrainSampleParams, seed: int) -> Iterator[dict[str, Any]]:
+    """Samples of one view and a phrase that is unambiguous in it, about something seen well.
+
+    Frames are spread over the sequence at random. Recorded phrases of a frame are taken along with new ones.
+    """
+    rng = recording.generator(seed, "pretrain")
+    objects = read_objects(recording.metadata)
+    recorded = [item for item in recording.metadata["instructions"] if item["frame"] is not None]
+    count = min(getattr(params, recording.split), len(recording))
+    for frame in np.sort(rng.permutation(len(recording))[:count]):
+        pool: list[Instruction] = [item for item in recorded if item["frame"] == frame and item["instances"]]
+        pool += frame_instructions(
+            objects, recording.frames.iloc[frame], rng, count=params.phrases, image_pixels=recording.pixels
+        )
+        chosen = np.sort(rng.permutation(len(pool))[: params.phrases])
+        yield from (recording.row("pretrain", frame, (), pool[index]) for index in chosen)
