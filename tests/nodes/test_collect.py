@@ -31,7 +31,6 @@ TINY = {
     "length": 4,
     "workers": 0,
     "route_distance": (0.3, 1.0),
-    "agent": {"radius": 0.09},
     "camera": {"width": 32, "height": 24},
     "house": {"light": False, "texture_size": 16, "rooms_max": 3, "side_min": 6, "side_max": 7},
 }

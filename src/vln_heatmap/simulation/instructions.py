@@ -19,7 +19,6 @@ from vln_heatmap.simulation.relations import (
     VIEW_RELATIONS,
     WORLD_RELATIONS,
     YES,
-    Relation,
     Thing,
 )
 from vln_heatmap.simulation.scene import STRUCTURE, Instance, Room
@@ -180,18 +179,13 @@ class _Scope:
         categories = {thing.instance.category for thing in things}
         nouns = sorted(categories | {category.split()[-1] for category in categories})
         # "the chair" would be unfair to an armchair
-        self.nouns = [n for n in nouns if not any(_half_fits(n, category) for category in categories)]
+        nouns = [n for n in nouns if not any(_half_fits(n, category) for category in categories)]
+        self.named = {noun: [t for t in self.things if _fits(noun, t.instance.category)] for noun in nouns}
+        self.groups = list(self._groups())
 
-    def named(self, noun: str) -> list[Thing]:
-        """Everything that the noun fits: "table" fits a coffee table."""
-        return [
-            t for t in self.things if t.instance.category == noun or t.instance.category.endswith(f" {noun}")
-        ]
-
-    def groups(self) -> Iterable[tuple[str, str, list[Thing]]]:
+    def _groups(self) -> Iterable[tuple[str, str, list[Thing]]]:
         """(colour or "", noun, all things that fit both)."""
-        for noun in self.nouns:
-            things = self.named(noun)
+        for noun, things in self.named.items():
             yield "", noun, things
             # a thing without a colour name could be called any colour
             if all(thing.instance.colour for thing in things):
@@ -205,8 +199,8 @@ class _Scope:
 
 def _noun_phrases(scope: _Scope) -> list[Phrase]:
     return [
-        _phrase(colour, noun, things, needed=not colour or len(things) < len(scope.named(noun)))
-        for colour, noun, things in scope.groups()
+        _phrase(colour, noun, things, needed=not colour or len(things) < len(scope.named[noun]))
+        for colour, noun, things in scope.groups
         if scope.sayable(things)
     ]
 
@@ -215,7 +209,7 @@ def _room_phrases(scope: _Scope, rooms: Sequence[Room]) -> list[Phrase]:
     names = [room.name for room in rooms]
     places = {index: name for index, name in enumerate(names) if names.count(name) == 1}
     phrases = []
-    for colour, noun, things in scope.groups():
+    for colour, noun, things in scope.groups:
         for index, name in places.items():
             inside = [thing for thing in things if thing.instance.room == index]
             if scope.sayable(inside) and all(thing.instance.room >= 0 for thing in things):
@@ -229,14 +223,14 @@ def _relation_phrases(scope: _Scope) -> list[Phrase]:
     relations = dict(WORLD_RELATIONS)
     if all(thing.u is not None for thing in scope.things):
         relations |= VIEW_RELATIONS
-    anchors = [(noun, things[0]) for _, noun, things in scope.groups() if _is_anchor(scope, noun, things)]
+    anchors = [(noun, things[0]) for _, noun, things in scope.groups if _is_anchor(scope, noun, things)]
     phrases = []
-    for colour, noun, things in scope.groups():
-        for anchor_noun, anchor in anchors:
-            if anchor in scope.named(noun):
-                continue
-            for words, relation in relations.items():
-                meant = _related(things, anchor, relation)
+    for anchor_noun, anchor in anchors:
+        for words, relation in relations.items():
+            # a phrase whose noun fits the anchor, too, is as doubtful as one with an unsure relation
+            verdicts = {t.id: UNSURE if t is anchor else relation(t, anchor) for t in scope.things}
+            for colour, noun, things in scope.groups:
+                meant = _related(things, verdicts)
                 if meant and scope.sayable(meant):
                     tail, needed = f" {words} the {anchor_noun}", len(meant) < len(things)
                     phrases.append(_phrase(colour, noun, meant, tail, "relation", needed=needed))
@@ -244,20 +238,19 @@ def _relation_phrases(scope: _Scope) -> list[Phrase]:
 
 
 def _is_anchor(scope: _Scope, noun: str, things: Sequence[Thing]) -> bool:
-    return len(things) == 1 and things[0].id in scope.clear and len(scope.named(noun)) == 1
+    return len(things) == 1 and things[0].id in scope.clear and len(scope.named[noun]) == 1
 
 
-def _related(things: Sequence[Thing], anchor: Thing, relation: Relation) -> list[Thing]:
+def _related(things: Sequence[Thing], verdicts: Mapping[int, int]) -> list[Thing]:
     """The things in the relation; none if it is unsure for any of them."""
-    verdicts = [relation(thing, anchor) for thing in things]
-    if UNSURE in verdicts:
+    if any(verdicts[thing.id] == UNSURE for thing in things):
         return []
-    return [thing for thing, verdict in zip(things, verdicts, strict=True) if verdict == YES]
+    return [thing for thing in things if verdicts[thing.id] == YES]
 
 
 def _superlative_phrases(scope: _Scope) -> list[Phrase]:
     phrases = []
-    for colour, noun, things in scope.groups():
+    for colour, noun, things in scope.groups:
         if len(things) < 2:
             continue
         for words, name, sign, lead in _SUPERLATIVES:
@@ -295,8 +288,13 @@ _PLURALS = (
 )
 
 
+def _fits(noun: str, category: str) -> bool:
+    """Whether the noun names the category: "table" fits a coffee table."""
+    return category == noun or category.endswith(f" {noun}")
+
+
 def _half_fits(noun: str, category: str) -> bool:
-    return category.endswith(noun) and category != noun and not category.endswith(f" {noun}")
+    return category.endswith(noun) and not _fits(noun, category)
 
 
 def _min_pixels(image_pixels: int) -> int:

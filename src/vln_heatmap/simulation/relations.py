@@ -6,6 +6,7 @@ it drops the phrase if any thing that it could mean is UNSURE.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -95,8 +96,7 @@ WORLD_RELATIONS: Mapping[str, Relation] = {"next to": next_to, "on": on}
 
 def box_gap(a: Instance, b: Instance) -> float:
     """Horizontal distance in metres between two boxes, 0 if one is over the other."""
-    gaps = np.array([max(0.0, -_overlap(a, b, axis=axis)) for axis in (0, 2)])
-    return float(np.linalg.norm(gaps))
+    return math.hypot(*(max(0.0, -_overlap(a, b, axis=axis)) for axis in (0, 2)))
 
 
 def nearest_point(instance: Instance, point: NDArray[np.float64]) -> NDArray[np.float64]:
