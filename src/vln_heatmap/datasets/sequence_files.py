@@ -297,6 +297,11 @@ class SequenceStore(Mapping[str, StoredSequence]):
     def __repr__(self) -> str:
         return f"SequenceStore({str(self.folder)!r}, {len(self)} sequences)"
 
+    @property
+    def version(self) -> str:
+        """Kedro's version of this collection, which names the data."""
+        return self.folder.parent.name
+
     def load(self, sequence_id: str) -> Sequence:
         """Read one sequence whole."""
         return self[sequence_id].load()

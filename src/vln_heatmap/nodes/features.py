@@ -36,7 +36,7 @@ def cache_frames(sequences: Any, samples: pd.DataFrame, params: ModelParams) -> 
     """
     ids = tuple(sorted(samples["sequence_id"].unique()))
     depends = {
-        "data": sequences.fingerprint,
+        "data": sequences.version,
         "encoder": params.encoder.model_dump(mode="json"),
         "resolution": params.vggt.resolution,
     }
