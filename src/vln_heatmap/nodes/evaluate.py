@@ -142,10 +142,9 @@ def answer_windows(
     """
     methods = {**baselines(means, sigma=params.sigma), MODEL: model}
     test = windows[windows["split"] == "test"]
-    shown = _example_rows(test, params.examples)
+    showcase = Showcase()
     targets: dict[str, Targets] = {}
     maps: dict[str, dict[str, Maps]] = {}
-    examples: list[tuple[Window, Truth, Maps]] = []
     for split in ("val", "test"):
         rows = windows[windows["split"] == split]
         truths: list[Targets] = []
@@ -154,12 +153,13 @@ def answer_windows(
             truths.append(truth.targets)
             for name, part in answer.items():
                 answers[name].append(part)
-            if split == "test" and window.sample_id in shown:
-                examples.append((window, truth, answer[MODEL]))
+            if split == "test":
+                showcase.offer(window, truth, answer[MODEL])
         targets[split] = concatenate_targets(truths)
         maps[split] = {name: concatenate(parts) for name, parts in answers.items()}
     about = _about(windows, sequences, model, params)
-    return Evaluation(tuple(sorted(test["scene"].unique())), targets, maps, tuple(examples), about)
+    scenes = tuple(sorted(test["scene"].unique()))
+    return Evaluation(scenes, targets, maps, showcase.chosen(params.examples), about)
 
 
 def _answers(
@@ -217,12 +217,34 @@ def checked(name: str, maps: Maps, window: Window, size: Size) -> Maps:
     return maps
 
 
-def _example_rows(rows: pd.DataFrame, count: int) -> set[int]:
-    """Sample ids for the figure sheet: of different scenes, with and without things referred to."""
-    turn = rows.groupby("scene").cumcount()
-    ordered = rows.loc[turn.sort_values(kind="stable").index]  # every scene once, then every scene twice ...
-    rank = ordered.groupby(ordered["referred"].map(len) > 0).cumcount()
-    return set(ordered.loc[rank.sort_values(kind="stable").index[:count], "sample_id"])
+class Showcase:
+    """Collects windows for the figure sheet: of each scene and kind, the one whose targets say most.
+
+    The choice looks at the targets alone, never at an answer: maps that are half positive are worth most, empty
+    and full ones nothing.
+    """
+
+    def __init__(self) -> None:
+        self._best: dict[tuple[bool, int], tuple[float, tuple[Window, Truth, Maps]]] = {}
+
+    def offer(self, window: Window, truth: Truth, answer: Maps) -> None:
+        share = truth.targets.mask.mean((1, 2))  # [K]
+        worth = float((share * (1 - share)).mean())
+        key = (bool(window.referred), int(truth.targets.scene[0]))
+        if key not in self._best or worth > self._best[key][0]:
+            self._best[key] = worth, (window, truth, answer)
+
+    def chosen(self, count: int) -> tuple[tuple[Window, Truth, Maps], ...]:
+        """At most ``count``: everything and referring in turn, from as many scenes as possible."""
+        kinds = {kind: sorted(scene for k, scene in self._best if k is kind) for kind in (False, True)}
+        keys: list[tuple[bool, int]] = []
+        while len(keys) < count and any(kinds.values()):
+            kind = len(keys) % 2 == 1 if all(kinds.values()) else bool(kinds[True])
+            shown = [scene for _, scene in keys]
+            scene = min(kinds[kind], key=shown.count)
+            kinds[kind].remove(scene)
+            keys.append((kind, scene))
+        return tuple(self._best[key][1] for key in keys)
 
 
 def _about(windows: pd.DataFrame, sequences: Any, model: Any, params: EvaluateParams) -> dict[str, Any]:
@@ -235,7 +257,7 @@ def _about(windows: pd.DataFrame, sequences: Any, model: Any, params: EvaluatePa
         "seed": params.seed,
         "map_size": [params.size, params.size],
         "keyframes": params.keyframes,
-        "data": sequences.fingerprint,
+        "data": sequences.version,
         **model.origin,
     }
 
