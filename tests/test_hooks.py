@@ -17,7 +17,7 @@ from pydantic import Field
 
 from vln_heatmap import pipeline_registry
 from vln_heatmap.datasets.tracker import Tracker
-from vln_heatmap.hooks import MissingUpstreamError, anchored, git_state
+from vln_heatmap.hooks import MissingUpstreamError, anchored, git_state, run_name
 from vln_heatmap.params import Params
 from vln_heatmap.tracking import finite_numbers, flat_parameters
 
@@ -192,13 +192,16 @@ def test_git_state_outside_a_repository_is_unknown(tmp_path: Path) -> None:
     assert git_state(tmp_path) == {"git.commit": "unknown"}
 
 
+def test_run_is_named_after_its_stages_in_order() -> None:
+    assert run_name(["validate", "predict", "collect"]) == "collect+validate+predict"
+    assert run_name(["__default__"]) == run_name([]) == "road"
+
+
 def test_parameters_and_numbers_become_flat() -> None:
     params = {"a": WalkParams(seed=2), "b": {}, "c": None, "d": 0.5}
     assert flat_parameters(params, "p") == {
         "p.a.seed": "2",
         "p.a.rooms": "[]",
-        "p.b": "{}",
-        "p.c": "null",
         "p.d": "0.5",
     }
     assert finite_numbers({"a": {"b": 1, "c": "x"}, "d": [1], "e": float("inf")}) == {"a/b": 1.0}

@@ -11,7 +11,7 @@ import atexit
 import logging
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,13 @@ def git_state(project: Path) -> dict[str, str]:
     commit = text.removesuffix("-dirty")
     dirty = str(text != commit).lower()
     return {"git.commit": commit, "git.dirty": dirty, "mlflow.source.git.commit": commit}
+
+
+def run_name(pipelines: Iterable[str]) -> str:
+    """Name of a run: its stages in the order of the road (kedro gives them in any order), or "road"."""
+    order = {stage: position for position, stage in enumerate(ROAD)}
+    names = sorted(set(pipelines) - {"__default__"}, key=lambda name: (order.get(name, len(order)), name))
+    return "+".join(names) or "road"
 
 
 class UpstreamHooks:
@@ -139,9 +146,8 @@ class TrackingHooks:
     ) -> None:
         import mlflow
 
-        names = [name for name in run_params.get("pipeline_names") or () if name != "__default__"]
         options = self._mlflow.mlflow_config.tracking.run
-        options.name = options.name or "+".join(names or ["road"])
+        options.name = options.name or run_name(run_params.get("pipeline_names") or ())
         self._mlflow.before_pipeline_run(run_params, pipeline, catalog)
         run = mlflow.active_run()
         if run is None:  # mlflow.yml disables tracking for this pipeline

@@ -22,12 +22,17 @@ _PARAMS_IN_BATCH = 100  # MLflow's limit
 
 
 def flat_parameters(value: Any, name: str) -> dict[str, str]:
-    """One text per leaf of a parameter group, by its dotted path; a list is one leaf, written as JSON."""
+    """One text per leaf of a parameter group, by its dotted path.
+
+    A list is one leaf, written as JSON; what is not set (None) is left out.
+    """
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
-    if isinstance(value, Mapping) and value:
+    if isinstance(value, Mapping):
         parts = (flat_parameters(item, f"{name}.{key}") for key, item in value.items())
         return {path: text for part in parts for path, text in part.items()}
+    if value is None:
+        return {}
     return {name: value if isinstance(value, str) else json.dumps(value, default=str)}
 
 

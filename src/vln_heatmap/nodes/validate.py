@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from vln_heatmap.nodes.validation.expectations import Verdict, failures, judge
+from vln_heatmap.nodes.validation.expectations import failures, judge
 from vln_heatmap.nodes.validation.inspection import Inspection, inspect_sequence
 from vln_heatmap.params import ValidateParams
 from vln_heatmap.reporting.validation_page import validation_page
@@ -73,12 +73,12 @@ def inspect_sequences(
 
 def judge_sequences(
     frame_facts: pd.DataFrame, sequence_facts: pd.DataFrame, params: ValidateParams
-) -> tuple[dict[str, dict[str, str]], dict[str, Any], dict[str, str]]:
+) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, int]], dict[str, str]]:
     """Apply the limits of the parameters with Great Expectations.
 
     Returns:
-        What each sequence broke (id to reason to a phrase; good sequences are absent), the outcome of each
-        expectation for the report, and the Data Docs (relative path to text).
+        What each sequence broke (id to reason to a phrase; good sequences are absent), how many rows broke
+        each expectation by table, and the Data Docs (relative path to text).
     """
     unreadable = sequence_facts.loc[sequence_facts["error"] != "", ["sequence_id", "error"]]
     broken = {str(row.sequence_id): {UNREADABLE: row.error} for row in unreadable.itertuples(index=False)}
@@ -90,7 +90,7 @@ def judge_sequences(
     for name, table in tables.items():
         for sequence_id, reasons in failures(table, verdicts[name]).items():
             broken.setdefault(sequence_id, {}).update(reasons)
-    outcomes = {name: _outcomes(verdicts[name], len(table)) for name, table in tables.items()}
+    outcomes = {name: {item.reason: len(item.rows) for item in items} for name, items in verdicts.items()}
     return broken, outcomes, pages
 
 
@@ -99,7 +99,7 @@ def sort_sequences(
     frame_facts: pd.DataFrame,
     sequence_facts: pd.DataFrame,
     broken: dict[str, dict[str, str]],
-    outcomes: dict[str, Any],
+    outcomes: dict[str, dict[str, int]],
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Put the verdicts beside the index.
 
@@ -171,10 +171,6 @@ def _inspect(sequences: Any, sequence_id: str, *, params: ValidateParams) -> Ins
     if sequence_id not in sequences:
         return Inspection(str(sequence_id), error="it is in the index but not in the store")
     return inspect_sequence(sequences[sequence_id], params)
-
-
-def _outcomes(verdicts: list[Verdict], rows: int) -> dict[str, Any]:
-    return {item.reason: {"failed": len(item.rows), "rows": rows} for item in verdicts}
 
 
 def _sentence(reasons: Mapping[str, str]) -> str:

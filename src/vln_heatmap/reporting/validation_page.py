@@ -70,13 +70,9 @@ def _cell(value: Any) -> str:
     return f"<td>{escape(str(value))}</td>"
 
 
-def _expectations(outcomes: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:
-    rows = [
-        (table, reason, outcome["failed"], outcome["rows"])
-        for table, suite in outcomes.items()
-        for reason, outcome in suite.items()
-    ]
-    return _table(("table", "expectation", "failed", "rows"), rows)
+def _expectations(outcomes: Mapping[str, Mapping[str, int]]) -> str:
+    rows = [(table, reason, failed) for table, suite in outcomes.items() for reason, failed in suite.items()]
+    return _table(("table", "expectation", "rows that break it"), rows)
 
 
 def _rejected(rejected: Sequence[Mapping[str, Any]], pictures: Mapping[str, bytes]) -> str:
