@@ -63,7 +63,10 @@ def route_instruction(
     )
     if not clauses:
         clauses = [_Clause(0, str(rng.choice(["walk straight ahead", "go forward", "walk forward"])))]
-    texts = [clause.text for clause in clauses]
+    before = [None, *(clause.text for clause in clauses)]
+    texts = [
+        f"{c.text} again" if c.text == last else c.text for c, last in zip(clauses, before, strict=False)
+    ]
     referred = [clause.instance for clause in (*clauses, stop) if clause.instance is not None]
     text = f"{', '.join(texts)} and {stop.text}"
     return {"text": text, "kind": "route", "instances": sorted(set(referred)), "frame": None}
