@@ -17,12 +17,12 @@ def align_grid(features: Tensor, size: tuple[int, int]) -> Tensor:
     """Resample feature maps [..., C, h, w] to [..., C, *size] so that image positions stay where they are.
 
     Bilinear with half-pixel centres (``align_corners=False``), the convention in which both grids tile the
-    same image. Downsampling averages instead of skipping cells: plain means where whole
-    blocks fit, antialiased otherwise.
+    same image. Downsampling averages instead of skipping cells: plain means where whole blocks fit, antialiased
+    otherwise.
     """
     if features.shape[-2:] == size:
         return features
-    flat = features.flatten(0, -4)  # [N, C, h, w]
+    flat = features.reshape(-1, *features.shape[-3:])  # [N, C, h, w]
     shrink = size[0] < features.shape[-2] or size[1] < features.shape[-1]
     if features.shape[-2] % size[0] == 0 and features.shape[-1] % size[1] == 0:
         flat = F.avg_pool2d(flat, (features.shape[-2] // size[0], features.shape[-1] // size[1]))
@@ -30,7 +30,7 @@ def align_grid(features: Tensor, size: tuple[int, int]) -> Tensor:
         full = flat.float()  # half precision has no antialiased kernel on the CPU
         full = F.interpolate(full, size=size, mode="bilinear", align_corners=False, antialias=shrink)
         flat = full.to(flat.dtype)
-    return flat.unflatten(0, features.shape[:-3])
+    return flat.reshape(*features.shape[:-2], *size)
 
 
 class ConcatMLP(nn.Module):
@@ -58,9 +58,8 @@ class ConcatMLP(nn.Module):
         Returns:
             fused tokens as maps [B, T, width, g, g].
         """
-        geo = self.geometry(geometry.movedim(2, -1)).movedim(
-            -1, 2
-        )  # project first: fewer channels to resample
+        # project first: fewer channels to resample
+        geo = self.geometry(geometry.movedim(2, -1)).movedim(-1, 2)  # [B, T, width, hg, wg]
         geo = align_grid(geo, (semantic.shape[-2], semantic.shape[-1])).movedim(2, -1)  # [B, T, g, g, width]
         sem = self.semantic(semantic.movedim(2, -1))  # [B, T, g, g, width]
         return (sem + self.mix(torch.cat([geo, sem], dim=-1))).movedim(-1, 2)
