@@ -1,11 +1,11 @@
 """Where an upright body can walk, and the shortest way there, on a grid over the ground storey.
 
-Invariant: one rule decides everything. A cell is free if floor lies under it and the body's cylinder, centred on
-the cell, touches nothing between step height and the agent's height; a straight move is possible if all cells on
-it are free. Stepping, paths and line-of-sight use this same rule, so a path that is returned can be walked.
+Invariant: one rule decides everything. A cell is free if floor lies under it and the body's cylinder, centred
+on the cell, touches nothing between step height and the agent's height; a straight move is possible if all
+cells on it are free. Stepping, paths and line of sight use this same rule, so a path can be walked.
 
-Grid lines lie half a cell off the multiples of the cell size: walls on round coordinates fall on cell centres and
-their distance comes out exact. Arrays are indexed [row, column] = [z, x].
+Grid lines lie half a cell off the multiples of the cell size: walls on round coordinates fall on cell centres,
+and their distance comes out exact. Arrays are indexed [row, column] = [z, x].
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from vln_heatmap.simulation.simulators.base import (
 STEP_HEIGHT = 0.1  # metres; what is lower can be stepped over
 FLOOR_TOLERANCE = 0.5  # metres between a point and the floor below it for the point to count as standing
 LEVEL_NORMAL = 0.7  # |n_y| of faces that count as floor
-
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ class NavigationGrid:
         return np.array([nearest[0], self.floor, nearest[1]])
 
     def clearance_at(self, position: NDArray[np.float64]) -> float:
-        """Distance in metres from floor point [3] to the nearest obstacle, to within half a cell; 0 outside."""
+        """Distance in metres from floor point [3] to the nearest obstacle (within half a cell); 0 outside."""
         cell = self._cells(np.asarray(position)[None, (0, 2)])[0]
         return float(self.clearance[tuple(cell)]) if self._inside(cell[None])[0] else 0.0
 
@@ -219,7 +218,7 @@ class NavigationGrid:
         return path
 
     def _pull(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Drop the points [N, 2] that a straight walk can skip: from each point on to the farthest in sight."""
+        """Drop the points [N, 2] that a straight walk can skip: always on to the farthest in sight."""
         kept = [0]
         while kept[-1] < len(path) - 1:
             here = kept[-1]

@@ -1,22 +1,24 @@
 """Simulators by name.
 
-Invariant: importing this package loads no OpenGL, embree or numba; a backend loads its library when it is made.
+Invariant: importing this package loads no OpenGL, embree or numba; a backend loads its own when it is made.
 """
 
 from __future__ import annotations
 
 import logging
+from pkgutil import resolve_name
 
 from vln_heatmap.geometry.cameras import PinholeCamera
 from vln_heatmap.params import AgentParams
 from vln_heatmap.simulation.simulators.base import Simulator, SimulatorUnavailableError
-from vln_heatmap.simulation.simulators.raster import RasterSimulator
-from vln_heatmap.simulation.simulators.raycast import RaycastSimulator
 
 logger = logging.getLogger(__name__)
 
-#: Embedded simulators, in the order in which ``auto`` tries them (fastest first).
-SIMULATORS: dict[str, type] = {"raster": RasterSimulator, "raycast": RaycastSimulator}
+#: Where each simulator's class is, ``module:class``, in the order in which ``auto`` tries them (fastest first).
+SIMULATORS: dict[str, str] = {
+    "raster": f"{__name__}.raster:RasterSimulator",
+    "raycast": f"{__name__}.raycast:RaycastSimulator",
+}
 
 
 def make_simulator(name: str, camera: PinholeCamera, *, agent: AgentParams) -> Simulator:
@@ -34,11 +36,11 @@ def make_simulator(name: str, camera: PinholeCamera, *, agent: AgentParams) -> S
     if name != "auto":
         if name not in SIMULATORS:
             raise ValueError(f"simulator must be 'auto' or one of {sorted(SIMULATORS)}, got {name!r}")
-        return SIMULATORS[name](camera, agent=agent)
+        return resolve_name(SIMULATORS[name])(camera, agent=agent)
     reasons = []
     for key, backend in SIMULATORS.items():
         try:
-            simulator = backend(camera, agent=agent)
+            simulator = resolve_name(backend)(camera, agent=agent)
         except SimulatorUnavailableError as error:
             reasons.append(str(error))
             continue

@@ -37,7 +37,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class AgentState:
-    """Where the agent stands: floor point (x, y, z) in metres, yaw in radians (0 looks along -Z, left is +)."""
+    """Where the agent stands: floor point (x, y, z) in metres, yaw in radians (0: -Z, left is +)."""
 
     position: tuple[float, float, float]
     yaw: float

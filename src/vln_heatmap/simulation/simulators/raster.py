@@ -1,8 +1,8 @@
 """Rasteriser: OpenGL 3.3 through EGL, on a GPU or on Mesa's software driver.
 
-Invariant: one pass, one sample a pixel, three attachments (colour, z-depth, instance id), so depth and ids are
-never blended. All simulators of a process share one context, which is never made at import and never used in a
-process other than the one that made it.
+Invariant: one pass, one sample a pixel, three attachments (colour, z-depth, instance id), so depth and ids
+are never blended. All simulators of a process share one context, which is never made at import and never used
+in a process other than the one that made it.
 """
 
 from __future__ import annotations
@@ -58,10 +58,7 @@ class RasterSimulator(EmbeddedSimulator):
         attachments = [gl.texture(size, 4), gl.texture(size, 1, dtype="f4"), gl.texture(size, 1, dtype="i4")]
         depth = gl.depth_renderbuffer(size)
         self._framebuffer = gl.framebuffer(attachments, depth)
-        self._surface = gl.program(
-            vertex_shader=_source("surface.vert"), fragment_shader=_source("surface.frag")
-        )
-        sky = gl.program(vertex_shader=_source("background.vert"), fragment_shader=_source("background.frag"))
+        self._surface, sky = _program(gl, "surface"), _program(gl, "background")
         sky["sky"] = tuple(channel / 255 for channel in shading.SKY)
         self._background = gl.vertex_array(sky, [])
         self._target = [self._background, sky, self._surface, self._framebuffer, depth, *attachments]
@@ -162,8 +159,11 @@ def _light_textures(gl: Any, light: LightVolume | None) -> list[Any]:
     return volumes
 
 
-def _source(name: str) -> str:
-    return (files(__package__) / f"{name}.glsl").read_text(encoding="utf-8")
+def _program(gl: Any, name: str) -> Any:
+    """Compile the two shader files called ``name``."""
+    here = files(__package__)
+    vertex, fragment = ((here / f"{name}.{kind}.glsl").read_text("utf-8") for kind in ("vert", "frag"))
+    return gl.program(vertex_shader=vertex, fragment_shader=fragment)
 
 
 def _release(resources: list[Any]) -> None:
@@ -213,9 +213,11 @@ def _create_context() -> Any:
     except ImportError as error:
         raise SimulatorUnavailableError(f"raster needs moderngl ({error})") from error
     reason: Exception | None = None
-    for libraries in ({}, {"libegl": "libEGL.so.1", "libgl": "libGL.so.1"}):
+    by_name: dict[str, Any] = {"libegl": "libEGL.so.1", "libgl": "libGL.so.1"}
+    libraries: dict[str, Any]
+    for libraries in ({}, by_name):  # as the linker finds them, then by their usual names
         try:
-            return moderngl.create_context(standalone=True, backend="egl", require=330, **libraries)
+            return moderngl.create_context(require=330, standalone=True, **{"backend": "egl", **libraries})
         except Exception as error:  # moderngl raises the bare Exception class when there is no driver
             reason = reason or error
     raise SimulatorUnavailableError(

@@ -1,7 +1,7 @@
 """Ray caster: embree finds the triangle, one compiled kernel shades it. Needs nothing but pip packages.
 
-Invariant: ray directions have z = 1 in the camera frame, so the ray parameter is z-depth; rays start on the near
-plane, so both renderers leave out the same things.
+Invariant: ray directions have z = 1 in the camera frame, so the ray parameter is z-depth; rays start on the
+near plane, so both renderers leave out the same things.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ _SKY = np.array(shading.SKY, np.uint8)
 def _face_frames(corners: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Planes [F, 4] (unit normal n, n.p) and barycentric slopes [F, 2, 4] of triangles [F, 3, 3].
 
-    Barycentric coordinate i of point p is ``slopes[:, i, :3] @ p + slopes[:, i, 3]``. Degenerate triangles, which
-    no ray meets, get zeros.
+    Barycentric coordinate i of point p is ``slopes[:, i, :3] @ p + slopes[:, i, 3]``. Degenerate triangles,
+    which no ray meets, get zeros.
     """
     origin, first, second = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     cross = np.cross(first, second)  # [F, 3]

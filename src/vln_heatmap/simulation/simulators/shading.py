@@ -1,8 +1,8 @@
 """The one description of light and lens that every embedded renderer implements.
 
 Invariant: a renderer takes these numbers from here (the shader by uniforms, the ray kernel by arguments), so
-that two of them cannot drift apart. The formulas, with n the unit normal turned towards the viewer, v the unit
-vector to the eye and t the texture colour in [0, 1]:
+that two of them cannot drift apart. The formulas, with n the unit normal turned towards the viewer, v the
+unit vector to the eye and t the texture colour in [0, 1]:
 
     light  = AMBIENT + HEMISPHERE (1 + n_y) / 2 + HEADLIGHT |n.v|      without a light volume
     light  = sum_i n_i^2 E[i or i + 3 by the sign of n_i](p + offset n)   with one (ambient cube, Valve 2006)
@@ -34,7 +34,7 @@ def light_offset(light: LightVolume) -> float:
 
 
 def mip_pyramid(textures: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """Box-filtered mipmaps of square textures [N, S, S, 3], from full size down to 1 x 1 (odd edges are cropped)."""
+    """Box-filtered mipmaps of square textures [N, S, S, 3], full size to 1 x 1 (odd edges are cropped)."""
     levels = [np.ascontiguousarray(textures)]
     while (size := levels[-1].shape[1] // 2) >= 1:
         even = levels[-1][:, : 2 * size, : 2 * size].astype(np.uint16)  # [N, 2s, 2s, 3]
