@@ -168,22 +168,28 @@ def test_grazing_floor_is_not_falsely_occluded() -> None:
     assert (z > nearest * 1.05).mean() > 0.1  # what a plain 5 % rule would call occluded
 
 
-@settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 2**16))
-def test_covisibility_is_symmetric_up_to_a_pixel(seed: int) -> None:
-    """A pixel that is co-visible with k falls on a pixel of k that is co-visible with the current view."""
-    rng = np.random.default_rng(seed)
-    scene = furnished_room(rng, boxes=4)
-    here, there = free_pose(rng, scene), free_pose(rng, scene)
-    (classes,) = classes_between(scene, here, [there])
-    (back,) = classes_between(scene, there, [here])
-    points = unproject(scene.render(CAMERA, here)[0].astype(np.float64), CAMERA, here)[classes == COVISIBLE]
-    u, v, _ = project(points, CAMERA, there)
-    around = np.pad(back == COVISIBLE, 1)  # [H + 2, W + 2]: the pixel or one of its neighbours
-    shifts = [(i, j) for i in range(3) for j in range(3)]
-    rows, columns = v.astype(int), u.astype(int)
-    found = np.any([around[rows + i, columns + j] for i, j in shifts], axis=0)
-    assert found.sum() >= 0.99 * len(found) - 3
+def test_covisibility_is_symmetric_up_to_a_pixel() -> None:
+    """A pixel that is co-visible with k falls on (or beside) a pixel of k that is co-visible with it.
+
+    Left out: the border, and points so much nearer here that one pixel there is several here.
+    """
+    mirrored = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        scene = furnished_room(rng, boxes=4)
+        here, there = free_pose(rng, scene), free_pose(rng, scene)
+        (classes,) = classes_between(scene, here, [there])
+        (back,) = classes_between(scene, there, [here])
+        depth = scene.render(CAMERA, here)[0].astype(np.float64)
+        inner = np.zeros(depth.shape, bool)
+        inner[3:-3, 3:-3] = classes[3:-3, 3:-3] == COVISIBLE
+        u, v, z = project(unproject(depth, CAMERA, here)[inner], CAMERA, there)
+        alike = z < 2 * depth[inner]
+        around = maximum_filter(back == COVISIBLE, 3)
+        mirrored.append(around[v[alike].astype(int), u[alike].astype(int)])
+    every = np.concatenate(mirrored)
+    assert len(every) > 10_000
+    assert every.mean() > 0.998
 
 
 def test_symmetry_is_exact_where_nothing_occludes() -> None:

@@ -14,6 +14,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
 from pydantic import ValidationError
 
 from vln_heatmap.nodes.normalize import (
@@ -25,6 +27,7 @@ from vln_heatmap.nodes.normalize import (
 from vln_heatmap.nodes.samples import COLUMNS, current_views
 from vln_heatmap.nodes.statistics import RANK_ERROR, Moments
 from vln_heatmap.params import FinetuneSampleParams, NormalizeParams, PretrainSampleParams
+from vln_heatmap.pipelines.normalize import create_pipeline
 
 PIXELS = 100 * 100
 #: Wall, chair, table and bed; the ids are 1 to 4.
@@ -362,6 +365,22 @@ def test_nothing_to_sample_is_an_error() -> None:
 def test_shares_that_are_all_zero_are_refused() -> None:
     with pytest.raises(ValidationError, match="must be above 0"):
         FinetuneSampleParams(everything=0, phrases=0, route=0)
+
+
+def test_the_graph_makes_splits_statistics_and_samples() -> None:
+    index = validated(5)
+    inputs = {
+        "validated_index": index,
+        "sequences": {sequence_id: sequence(12) for sequence_id in index["id"]},
+        "params:normalize": NormalizeParams(),
+    }
+    catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
+    made = SequentialRunner().run(create_pipeline(), catalog)
+    assert set(made) == {"statistics", "samples"}
+    samples, statistics = made["samples"].load(), made["statistics"].load()
+    assert set(samples["split"]) == {"train", "val", "test"}
+    assert set(samples["task"]) == {"pretrain", "finetune"}
+    assert statistics["scenes"] == 3
 
 
 def test_the_stage_imports_neither_torch_nor_a_video_decoder() -> None:
