@@ -30,7 +30,9 @@ def test_more_is_never_darker_on_black():
 
 
 def test_values_out_of_bounds_are_clipped_and_nan_is_nothing():
-    np.testing.assert_array_equal(overlay_heatmap(GREY, np.full((2, 2), 9.0)), overlay_heatmap(GREY, np.ones((2, 2))))
+    np.testing.assert_array_equal(
+        overlay_heatmap(GREY, np.full((2, 2), 9.0)), overlay_heatmap(GREY, np.ones((2, 2)))
+    )
     np.testing.assert_array_equal(overlay_heatmap(GREY, np.full((2, 2), np.nan)), GREY)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import cv2
@@ -25,9 +25,10 @@ from vln_heatmap.nodes.metrics.heatmap import Maps
 Floats = NDArray[Any]
 Size = tuple[int, int]
 #: Cells along the longer side in which colours are compared.
-COLOUR_CELLS = 16
-#: SIFT: lowest contrast, ratio test, inlier distance in pixels, spread of an inlier in image widths.
-SIFT_CONTRAST, SIFT_RATIO, SIFT_PIXELS, SIFT_SPREAD = 0.01, 0.85, 2.0, 0.06
+COLOUR_CELLS = 14
+#: SIFT: lowest contrast and greatest edge response (lenient: images are small and rooms are plain), ratio test,
+#: inlier distance in pixels, spread of an inlier in image sides.
+SIFT_CONTRAST, SIFT_EDGE, SIFT_RATIO, SIFT_PIXELS, SIFT_SPREAD = 0.001, 80, 0.8, 2.0, 0.08
 
 
 def all_ones(window: Window, size: Size) -> Maps:
@@ -120,36 +121,49 @@ def sift_ransac(window: Window, size: Size) -> Maps:
 
     Each inlier is a Gaussian in the current view; a keyframe with fewer than 6 matches gets an empty map.
     """
-    sift = cv2.SIFT_create(contrastThreshold=SIFT_CONTRAST)  # type: ignore[attr-defined]
-    found = [sift.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None) for image in window.rgb]
     height, width = window.rgb.shape[1:3]
-    points, words = found[-1]
+    *keys, (points, words) = [_sift(image.tobytes(), (height, width)) for image in window.rgb]
     scores = np.zeros((len(window), *size), np.float32)
-    for index, (key_points, key_words) in enumerate(found[:-1]):
-        inliers = _inliers(points, words, key_points, key_words, window.camera.matrix)  # [N, 2] pixels
+    for index, (key_points, key_words) in enumerate(keys):
+        pairs = _ratio_matches(words, key_words)  # [M, 2]
+        here, there = points[pairs[:, 0]], key_points[pairs[:, 1]]
+        inliers = here[_epipolar_inliers(here, there, window.camera.matrix)]  # [N, 2] pixels
         cells = (inliers * [size[1] / width, size[0] / height]).astype(int)
         np.add.at(scores[index], (cells[:, 1], cells[:, 0]), 1)
-        scores[index] = gaussian_filter(scores[index], SIFT_SPREAD * size[1], mode="constant", truncate=8)
-    return Maps(scores)
+    sigma = (0, SIFT_SPREAD * size[0], SIFT_SPREAD * size[1])
+    return Maps(gaussian_filter(scores, sigma, mode="constant", truncate=8))
 
 
-def _inliers(
-    points: tuple, words: Floats | None, others: tuple, other_words: Floats | None, k: NDArray
-) -> Floats:
-    """Positions [N, 2] in the first image of the matches that survive ratio test and RANSAC."""
-    none = np.zeros((0, 2), np.float32)
-    if words is None or other_words is None or len(others) < 2:
-        return none
-    pairs = cv2.BFMatcher(cv2.NORM_L2).knnMatch(words, other_words, k=2)
-    good = [a for a, b in pairs if a.distance < SIFT_RATIO * b.distance]
-    if len(good) < 6:
-        return none
-    here = np.array([points[m.queryIdx].pt for m in good], np.float32)
-    there = np.array([others[m.trainIdx].pt for m in good], np.float32)
+@lru_cache(maxsize=1024)
+def _sift(pixels: bytes, size: Size) -> tuple[Floats, Floats]:
+    """Positions [N, 2] (x, y) in pixels and descriptors [N, 128] of an image; windows share many images."""
+    image = np.frombuffer(pixels, np.uint8).reshape(*size, 3)
+    sift = cv2.SIFT_create(contrastThreshold=SIFT_CONTRAST, edgeThreshold=SIFT_EDGE)  # type: ignore[attr-defined]
+    points, words = sift.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)
+    if not points:
+        return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
+    limit = np.nextafter(np.array(size[::-1], np.float32), 0, dtype=np.float32)
+    return np.array([point.pt for point in points], np.float32).clip(0, limit), words
+
+
+def _ratio_matches(words: Floats, others: Floats) -> NDArray[np.int64]:
+    """Pairs [M, 2] whose best match is clearly better than the second best (Lowe's ratio test)."""
+    if len(words) == 0 or len(others) < 2:
+        return np.zeros((0, 2), np.int64)
+    squared = (words**2).sum(1)[:, None] + (others**2).sum(1) - 2 * words @ others.T  # [N, N']
+    nearest = np.partition(np.maximum(squared, 0), 1, axis=1)[:, :2]
+    good = np.flatnonzero(nearest[:, 0] < SIFT_RATIO**2 * nearest[:, 1])
+    return np.stack([good, squared[good].argmin(1)], axis=1)
+
+
+def _epipolar_inliers(here: Floats, there: Floats, k: Floats) -> NDArray[np.bool_]:
+    """Which of the matches [M, 2] agree with the essential matrix that most of them agree with [M]."""
+    if len(here) < 6:
+        return np.zeros(len(here), bool)
     _, mask = cv2.findEssentialMat(
         here, there, k, method=cv2.RANSAC, prob=0.999, threshold=SIFT_PIXELS, maxIters=200
     )
-    return none if mask is None else here[mask.ravel().astype(bool)]
+    return np.zeros(len(here), bool) if mask is None else np.asarray(mask).ravel().astype(bool)
 
 
 def geometry(window: Window, size: Size, *, sigma: float, tolerance: float = 0.05) -> Maps:

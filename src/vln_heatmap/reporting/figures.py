@@ -70,18 +70,19 @@ def example_sheet(examples: Sequence[Example], *, columns: int = 6, title: str =
     shown = [_fewer(example, columns) for example in examples]
     width = max(len(example.keyframes) for example in shown)
     aspect = examples[0].current.shape[0] / examples[0].current.shape[1]
-    cell, wide, gap = 1.25, 2.75, 0.62  # inches: a map, the current view, the space for a caption
-    block = 3 * cell * aspect + gap
-    head = 0.75 if title else 0.4
+    cell, gap = 1.25, 0.72  # inches: width of a map, height of a caption
+    wide = 3.1 * cell  # the current view is as high as its three rows of maps
+    block = 3.1 * cell * aspect + gap
+    head = 0.85 if title else 0.5
     figure = Figure(
-        figsize=(wide + 0.75 + width * cell, head + block * len(shown)), dpi=110, facecolor="white"
+        figsize=(wide + 0.5 + width * (cell + 0.05), head + block * len(shown)), dpi=110, facecolor="white"
     )
     total = figure.get_figheight()
     if title:
         figure.text(0.012, 1 - 0.17 / total, title, va="top", fontsize=12, fontweight="bold", color=INK)
     for index, example in enumerate(shown):
         top = 1 - (head + index * block) / total
-        bottom = top - (3 * cell * aspect) / total
+        bottom = top - 3.1 * cell * aspect / total
         _draw_example(figure, example, width, top, bottom, wide / figure.get_figwidth())
     _heat_legend(figure, head, total)
     return figure
@@ -101,19 +102,21 @@ def _draw_example(
 ) -> None:
     left = 0.012
     grid = figure.add_gridspec(
-        3, width, left=wide + 0.075, right=0.995, top=top, bottom=bottom, wspace=0.05, hspace=0.05
+        3, width, left=wide + 0.035, right=0.995, top=top, bottom=bottom, wspace=0.05, hspace=0.05
     )
     axes = _image(figure.add_axes((left, bottom, wide - left, top - bottom)), example.current)
     axes.set_anchor("NW")
-    words = textwrap.fill(f"“{example.instruction}”", 40) if example.instruction else "everything"
+    words = textwrap.fill(f"“{example.instruction}”", 58) if example.instruction else "everything"
     axes.set_title("current view", fontsize=8, color=FAINT, loc="left", pad=3)
-    axes.text(0, -0.03, words, transform=axes.transAxes, va="top", fontsize=8.5, color=INK, fontweight="bold")
+    axes.text(0, -0.02, words, transform=axes.transAxes, va="top", fontsize=8.5, color=INK, fontweight="bold")
     axes.text(
         1, 1.02, example.origin, transform=axes.transAxes, va="bottom", ha="right", fontsize=6, color=FAINT
     )
     for column in range(len(example.keyframes)):
-        target = overlay_heatmap(example.current, example.target[column])
-        predicted = overlay_heatmap(example.current, example.predicted[column])
+        target, predicted = (
+            overlay_heatmap(muted(example.current), maps[column], opacity=0.75)
+            for maps in (example.target, example.predicted)
+        )
         for row, image in enumerate((example.keyframes[column], target, predicted)):
             _image(figure.add_subplot(grid[row, column]), image)
         frame, *_, last = figure.axes[-3:]
@@ -123,6 +126,13 @@ def _draw_example(
         box = grid[row, 0].get_position(figure)
         x, y = box.x0 - 0.006, (box.y0 + box.y1) / 2
         figure.text(x, y, name, rotation=90, ha="right", va="center", fontsize=8, color=INK)
+
+
+def muted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A dark, nearly grey copy of an image [H, W, 3], on which heat stands out in bright rooms too."""
+    pixels = image.astype(np.float32)
+    grey = pixels.mean(-1, keepdims=True)
+    return (0.55 * (0.75 * grey + 0.25 * pixels)).round().astype(np.uint8)
 
 
 def _validity(axes: Axes, probability: float, valid: bool) -> None:
@@ -145,7 +155,7 @@ def _age(age: int) -> str:
 
 
 def _heat_legend(figure: Figure, head: float, total: float) -> None:
-    axes = figure.add_axes((0.84, 1 - 0.2 / total, 0.15, 0.06 / total))
+    axes = figure.add_axes((0.83, 1 - 0.24 / total, 0.11, 0.07 / total))
     bar = figure.colorbar(
         ScalarMappable(cmap=ListedColormap(HEAT_COLOURS)), cax=axes, orientation="horizontal"
     )
