@@ -58,7 +58,9 @@ class ResultsDataset(AbstractDataset[Document, Document]):
         try:
             document = json.loads(self._filepath.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise DatasetError(f"{self._filepath} is no JSON ({error}); move it away and run again") from error
+            raise DatasetError(
+                f"{self._filepath} is no JSON ({error}); move it away and run again"
+            ) from error
         if not isinstance(document, dict):
             raise DatasetError(f"{self._filepath} must hold a JSON object, got {type(document).__name__}")
         return document
