@@ -22,6 +22,7 @@ from vln_heatmap.nodes.workers import WorkerDiedError, stream_results
 from vln_heatmap.params import CollectParams
 from vln_heatmap.pipelines.collect import create_pipeline
 from vln_heatmap.simulation import houses
+from vln_heatmap.simulation.gltf import save_scene
 from vln_heatmap.simulation.scene import Instance, Scene
 from vln_heatmap.simulation.simulators.base import NoNavigableFloorError
 
@@ -239,6 +240,20 @@ def test_the_stage_runs_as_a_kedro_pipeline(tmp_path: Path, made) -> None:
     }
 
 
+def test_scenes_from_files_are_walked_like_generated_ones(tmp_path: Path, made) -> None:
+    house = houses.generate_house(0, PARAMS.house)
+    save_scene(house, tmp_path / "my_flat.glb")
+    params = PARAMS.model_copy(update={"scenes_folder": str(tmp_path), "walks_per_scene": 1})
+    (encoded,) = collect_sequences(plan_collection(params), {}, params)
+    (tmp_path / "store").mkdir()
+    store_sequence(tmp_path / "store", encoded)
+    store = SequenceStore(tmp_path / "store")
+    metadata = store["my_flat_00"].metadata
+    assert metadata["scene"] == "my_flat"
+    categories = {entry["id"]: entry["category"] for entry in metadata["objects"]}
+    assert categories == {instance.id: instance.category for instance in house.instances}
+
+
 # --- what can go wrong ----------------------------------------------------------------------------------
 
 
@@ -266,7 +281,7 @@ def test_a_scene_file_without_floor_is_skipped(tmp_path: Path, monkeypatch: pyte
     for name in ("good", "pit"):
         (tmp_path / f"{name}.glb").write_bytes(b"glTF")
     house = houses.generate_house(0, PARAMS.house)
-    scenes = {"good": replace(house, name="good"), "pit": no_floor()}
+    scenes = {"good": replace(house, name="good", seed=None), "pit": no_floor()}
     monkeypatch.setattr(collect, "_make_scene", lambda task, params, attempt: scenes[task.name])
     params = PARAMS.model_copy(update={"scenes_folder": str(tmp_path), "walks_per_scene": 1})
     plan = plan_collection(params)
@@ -277,6 +292,7 @@ def test_a_scene_file_without_floor_is_skipped(tmp_path: Path, monkeypatch: pyte
         store_sequence(folder, encoded)
     index, report = summarise_collection(SequenceStore(folder), params)
     assert index["id"].tolist() == ["good_00"]
+    assert index["seed"].isna().all()
     assert "no floor" in report["skipped"]["pit_00"]
     (tmp_path / "empty").mkdir()
     (skipped,) = collect_scene(plan.scenes[1], params=params, simulator="auto")

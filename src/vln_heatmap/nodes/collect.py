@@ -125,6 +125,7 @@ def summarise_collection(
             f"no sequence could be recorded: {next(iter(sequences.skipped.values()), 'no plan')}"
         )
     index = pd.DataFrame([_index_row(sequence) for sequence in sequences.values()])
+    index["seed"] = index["seed"].astype("Int64")  # none for scenes from files
     frames, size = int(index["length"].sum()), int(index["bytes"].sum())
     sessions = sequences.sessions()  # of runs that were not killed
     seconds = sum(session["seconds"] for session in sessions)
