@@ -290,21 +290,30 @@ class HeatmapHead(nn.Module):
         fine = self.detail(detail.flatten(0, 1)).unflatten(0, (b, n))[:, :, None]  # [B, N, 1, C, h, w]
         out = self.out((up.unflatten(0, (b, n, k)) + fine).flatten(0, 2)).float()  # [BNK, 4, h, w]
         out = out.unflatten(0, (b, n, k))
-        log_seen = out[:, :, :, :3].log_softmax(dim=3)[:, :, :, 0]  # [B, N, K, h, w]
-        log_named = F.logsigmoid(referred.float()).masked_fill(everything[:, None, None, None], 0.0)
-        log_mask = (log_seen + log_named[:, :, None]).clamp_max(-1e-6)
-        return self.read(log_mask, out[:, :, :, 3], referred, out[:, :, :, :3])
+        log_classes = out[:, :, :, :3].log_softmax(dim=3)  # [B, N, K, 3, h, w]
+        log_seen, log_unseen = log_classes[:, :, :, 0], log_classes[:, :, :, 1:].logsumexp(3)
+        named = referred.float().masked_fill(everything[:, None, None, None], torch.inf)[:, :, None]
+        log_mask = log_seen + F.logsigmoid(named)  # [B, N, K, h, w]
+        log_rest = torch.logaddexp(log_unseen, log_seen + F.logsigmoid(-named))
+        return self.read(log_mask, log_rest, out[:, :, :, 3], referred, out[:, :, :, :3])
 
     def alone(self, referred: Tensor) -> HeatmapOutput:
         """The output for single views [B, h, w] of referred logits: the view is its own and only keyframe."""
-        log_mask = F.logsigmoid(referred.float())[:, None, None]  # [B, 1, 1, h, w]
-        return self.read(log_mask.clamp_max(-1e-6), torch.zeros_like(log_mask), referred[:, None], None)
+        named = referred.float()[:, None, None]  # [B, 1, 1, h, w]
+        shape = torch.zeros_like(named)
+        return self.read(F.logsigmoid(named), F.logsigmoid(-named), shape, referred[:, None], None)
 
     def read(
-        self, log_mask: Tensor, shape: Tensor, referred: Tensor, class_logits: Tensor | None
+        self,
+        log_mask: Tensor,
+        log_rest: Tensor,
+        shape: Tensor,
+        referred: Tensor,
+        class_logits: Tensor | None,
     ) -> HeatmapOutput:
-        """Masks, distribution and validity from the log-probability of each cell [B, N, K, h, w]."""
-        logits = log_mask - torch.log(-torch.expm1(log_mask))
+        """Masks, distribution and validity from the log-probabilities [B, N, K, h, w] of a cell being co-visible
+        and referred to, and of it not being so: both, because a logit from one alone loses its gradient."""
+        logits = log_mask - log_rest
         mask = log_mask.exp().flatten(3)  # [B, N, K, h*w]
         summary = torch.stack([mask.amax(-1), mask.mean(-1), logits.flatten(3).logsumexp(-1) / 10], dim=-1)
         return HeatmapOutput(
