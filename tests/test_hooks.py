@@ -163,6 +163,17 @@ def test_interrupted_run_is_killed_not_finished(road: Path, monkeypatch: pytest.
     assert statuses == {"road": "KILLED", "collect": "KILLED", "validate": "KILLED"}
 
 
+def test_tracking_can_be_switched_off(road: Path) -> None:
+    off = {
+        "tracking": {"experiment": {"name": "vln_heatmap"}, "disable_tracking": {"pipelines": ["validate"]}}
+    }
+    (road / "conf/base/mlflow.yml").write_text(yaml.safe_dump(off))
+    run_road(road, ["collect"])
+    run_road(road, ["validate"])
+    assert set(runs_by_name(road)) == {"collect"}
+    assert (road / "data/scores.json").exists()
+
+
 def test_missing_upstream_names_the_stage_to_run(road: Path) -> None:
     with pytest.raises(
         MissingUpstreamError, match=r"no walks yet: run `kedro run --pipelines=collect` first"
