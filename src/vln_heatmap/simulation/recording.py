@@ -63,35 +63,34 @@ def record(
     """
     views = [sim.render(mount.pose(step.state)) for step in walk.steps]
     frames = _frame_table(walk, views, mount, fps)
-    camera = sim.camera
-    pixels = camera.width * camera.height
+    pixels = sim.camera.width * sim.camera.height
     spoken = sequence_instructions(
         scene.instances, scene.rooms, frames, rng, count=instructions, image_pixels=pixels
     )
     if walk.stopped and instructions:
         spoken.append(route_instruction(scene.instances, scene.rooms, frames, rng, image_pixels=pixels))
-    metadata = {
-        "scene": scene.name,
-        "seed": scene.seed,
-        "camera": asdict(camera),
-        "camera_height": mount.height,
-        "simulator": {"name": sim.name, "version": sim.version},
-        **details,
-        "goal": walk.goal,
-        "instructions": spoken,
-        "objects": describe_objects(scene),
-        "rooms": [{"name": room.name, "rectangle": _rounded(room.rectangle)} for room in scene.rooms],
-        "schema_version": SCHEMA_VERSION,
-        "fps": fps,
-    }
+    own = {"camera_height": mount.height, "goal": walk.goal, "instructions": spoken, "fps": fps}
     return Sequence(
         id=sequence_id,
         rgb=np.stack([view.rgb for view in views]),  # [T, H, W, 3]
         depth=np.stack([view.depth for view in views]),  # [T, H, W]
         instance=np.stack([view.instance for view in views]),  # [T, H, W]
         frames=frames,
-        metadata=metadata,
+        metadata=_surroundings(sim, scene) | own | details,
     )
+
+
+def _surroundings(sim: Simulator, scene: Scene) -> dict[str, Any]:
+    """The metadata that all walks of a scene share."""
+    return {
+        "scene": scene.name,
+        "seed": scene.seed,
+        "camera": asdict(sim.camera),
+        "simulator": {"name": sim.name, "version": sim.version},
+        "objects": describe_objects(scene),
+        "rooms": [{"name": room.name, "rectangle": _rounded(room.rectangle)} for room in scene.rooms],
+        "schema_version": SCHEMA_VERSION,
+    }
 
 
 def describe_objects(scene: Scene) -> list[dict[str, Any]]:
