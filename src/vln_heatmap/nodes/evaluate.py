@@ -285,19 +285,22 @@ def measure(evaluation: Any, params: EvaluateParams) -> tuple[dict[str, Any], di
     for name, kinds in statistics.items():
         section[name] = {"threshold": thresholds[name], **summary(kinds["all"], weights)}
         section[name] |= {kind: summary(kinds[kind], weights) for kind in KINDS}
-    margins = {key: _margin(statistics, key, weights) for key in ("auc", "iou")}
+    margins = {
+        kind: {
+            key: _margin({n: s[kind][key] for n, s in statistics.items()}, weights) for key in ("auc", "iou")
+        }
+        for kind in ("all", *KINDS)
+    }
     results = {"heatmap": section, "meta": {**evaluation.about, "margin": margins}}
     return results, results, results_table(section)
 
 
-def _margin(
-    statistics: Mapping[str, Mapping[str, Mapping[str, Statistic]]], key: str, weights: Floats
-) -> dict[str, Any]:
-    """How far the model is above the best baseline, with a paired interval over scenes."""
+def _margin(methods: Mapping[str, Statistic], weights: Floats) -> dict[str, Any]:
+    """How far the model is above the best baseline in one measure, with a paired interval over scenes."""
     scenes = weights.shape[1]
-    rivals = {name: kinds["all"][key] for name, kinds in statistics.items() if name not in (MODEL, CEILING)}
+    rivals = {name: statistic for name, statistic in methods.items() if name not in (MODEL, CEILING)}
     best = max(rivals, key=lambda name: value(rivals[name], scenes) or 0.0)
-    difference = Difference(statistics[MODEL]["all"][key], rivals[best])
+    difference = Difference(methods[MODEL], rivals[best])
     return {"over": best, "value": value(difference, scenes), "ci": interval(difference, weights)}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from vln_heatmap.nodes.evaluation_windows import Truth, Window
 from vln_heatmap.nodes.metrics.heatmap import Maps
 from vln_heatmap.reporting.figures import Example, example_sheet, forest_plot
+from vln_heatmap.reporting.tables import measured_on
 
 
 def draw_examples(evaluation: Any) -> Any:
@@ -21,8 +22,7 @@ def draw_examples(evaluation: Any) -> Any:
 
 def draw_methods(results: Mapping[str, Any]) -> Any:
     """All methods with their intervals, from the results."""
-    meta = results["meta"]
-    title = f"Heatmaps in {meta['scenes']} houses never seen in training ({meta['samples']} windows)"
+    title = f"Frame-indexed heatmaps: {measured_on(results['meta'])}"
     return forest_plot(results["heatmap"], title=title)
 
 

@@ -114,7 +114,7 @@ def _draw_example(
     )
     for column in range(len(example.keyframes)):
         target, predicted = (
-            overlay_heatmap(muted(example.current), maps[column], opacity=0.75)
+            overlay_heatmap(muted(example.current), maps[column], opacity=0.65)
             for maps in (example.target, example.predicted)
         )
         for row, image in enumerate((example.keyframes[column], target, predicted)):

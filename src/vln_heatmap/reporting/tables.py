@@ -88,11 +88,18 @@ def _row(cells: list[str]) -> str:
 def _note(meta: Mapping[str, Any]) -> str:
     """What the numbers were measured on."""
     size = "×".join(str(side) for side in meta.get("map_size", ()))
+    spread = "in brackets 95 % intervals over houses; " if meta.get("scenes", 0) > 1 else ""
     return (
-        f"{meta.get('samples', '?')} windows in {meta.get('scenes', '?')} houses never seen in training, "
-        f"{meta.get('maps', '?')} maps of {size or '?'} cells; in brackets 95 % intervals over houses; "
+        f"{measured_on(meta)}, {meta.get('maps', '?')} maps of {size or '?'} cells; {spread}"
         "thresholds chosen on the validation houses."
     )
+
+
+def measured_on(meta: Mapping[str, Any]) -> str:
+    """How many windows in how many houses, in words."""
+    scenes = meta.get("scenes", "?")
+    houses = "house" if scenes == 1 else "houses"
+    return f"{meta.get('samples', '?')} windows in {scenes} {houses} never seen in training"
 
 
 #: Renderer of each section of the results file; later stages add theirs.
