@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
-from vln_heatmap.datasets.checkpoint import Checkpoint, load_into
+from vln_heatmap.datasets.checkpoint import Checkpoint, CheckpointMismatchError, load_into
 from vln_heatmap.nodes.model.heatmap_model import HeatmapModel
 from vln_heatmap.nodes.model.tokenizer import make_tokenizer
 from vln_heatmap.params import ModelParams
@@ -54,11 +55,32 @@ def model_from_checkpoint(checkpoint: Checkpoint, expected: ModelParams | None =
         expected: parameters that the caller's preset wants; a checkpoint with others is refused.
 
     Raises:
-        CheckpointMismatchError: the checkpoint is of another preset than ``expected``.
+        CheckpointMismatchError: the checkpoint is of another preset than ``expected``, or was made by a version
+            of the project with another model.
     """
-    meta = checkpoint.meta
-    params = expected or ModelParams.model_validate(meta["model"])
-    layout = meta["features"]
-    model = make_model(params, meta["tokenizer"], groups=tuple(layout["groups"]), extra=layout["extra"])
+    try:
+        stored = ModelParams.model_validate(checkpoint.meta["model"])
+        tokenizer, layout = checkpoint.meta["tokenizer"], checkpoint.meta["features"]
+    except (KeyError, ValidationError) as error:
+        raise CheckpointMismatchError(
+            f"checkpoint {checkpoint.path} does not describe a model of this version: {error}. Train it again"
+        ) from error
+    params = expected or stored
+    _check_alike(checkpoint, stored, params)
+    model = make_model(params, tokenizer, groups=tuple(layout["groups"]), extra=layout["extra"])
     load_into(model, checkpoint, preset=params.preset)
     return model.eval()
+
+
+def _check_alike(checkpoint: Checkpoint, stored: ModelParams, params: ModelParams) -> None:
+    """Refuse what the shapes of the weights do not show: other features, other attention heads."""
+    free = {"encoder": {"batch"}, "language": {"grid"}}
+    for part, ignored in free.items():
+        have, want = (getattr(p, part).model_dump(exclude=ignored) for p in (stored, params))
+        for name in have:
+            if have[name] != want[name]:
+                raise CheckpointMismatchError(
+                    f"checkpoint {checkpoint.path} of preset {stored.preset!r} does not fit the model of preset "
+                    f"{params.preset!r}: {part}.{name} is {have[name]} in the checkpoint and {want[name]} in the "
+                    "model. Choose the preset that the checkpoint was made with, or train this one first"
+                )
