@@ -55,6 +55,10 @@ class PaintedWalk:
     def _views(panorama: np.ndarray, shift: int, width: int) -> np.ndarray:
         return np.stack([panorama[..., t * shift : t * shift + width] for t in range(FRAMES)])
 
+    @property
+    def poses(self) -> np.ndarray:
+        return self.arrays["poses"]
+
     def rgb(self, frames: Any) -> np.ndarray:
         return self.images[list(frames)]
 

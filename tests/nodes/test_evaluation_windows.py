@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from evaluation_world import FRAMES, GROUPS, SIDE, painted_world, strip
+from evaluation_world import FRAMES, GROUPS, SIDE, PaintedWalk, PaintedWorld, painted_world, strip
 
 from vln_heatmap.nodes.evaluation_windows import draw_windows, read_window, window_truth
 from vln_heatmap.params import EvaluateParams
@@ -107,3 +107,13 @@ def test_frames_are_read_in_their_order(world):
     np.testing.assert_array_equal(window.rgb[-1], walk.images[6])
     np.testing.assert_array_equal(window.rgb[0], walk.images[window.keyframes[0]])
     assert window.frames.max() < FRAMES
+
+
+def test_sequences_collected_anew_are_refused(world):
+    row = _row(world[1], 6, False)
+    other = PaintedWorld(world[0])
+    other[row.sequence_id] = PaintedWalk(99)
+    other[row.sequence_id].arrays["poses"] = other[row.sequence_id].poses + 0.01
+    for sequences in (other, PaintedWorld()):
+        with pytest.raises(ValueError, match=f"{row.sequence_id} is not the one.*run normalize"):
+            read_window(row, sequences, world[0])

@@ -111,9 +111,17 @@ def read_window(
         sequences: ``SequenceStore``, for the colour images.
         features: ``FrameFeatures``, for everything else.
         groups: see ``Window``.
+
+    Raises:
+        ValueError: samples and features are of another collection than the sequences.
     """
     frames = np.array([*row.keyframes, row.current], dtype=np.int64)
-    cached = features[row.sequence_id]
+    cached, stored = features[row.sequence_id], sequences.get(row.sequence_id)
+    if stored is None or not np.array_equal(stored.poses, cached.read("poses")):
+        raise ValueError(
+            f"sequence {row.sequence_id} is not the one that the model was trained on (collected anew?): run "
+            "normalize, pretrain and finetune again, or load the older version of sequences"
+        )
     depth = cached.read("depth", frames).astype(np.float32) / 1000
     return Window(
         sample_id=int(row.sample_id),
@@ -122,7 +130,7 @@ def read_window(
         instruction=row.instruction,
         referred=tuple(int(i) for i in row.referred),
         frames=frames,
-        rgb=sequences[row.sequence_id].rgb(frames),
+        rgb=stored.rgb(frames),
         depth=depth,
         instance=cached.read("instance", frames),
         poses=cached.read("poses", frames),
