@@ -1,0 +1,81 @@
+"""Every parameter of every stage, as typed and bounded models.
+
+Invariant: unknown keys and values out of bounds are refused before the first node runs, because kedro
+validates a ``params:`` input against the type hint of the node that takes it.
+"""
+
+from vln_heatmap.params.base import Params, Share
+from vln_heatmap.params.data import (
+    ExpectationParams,
+    FinetuneSampleParams,
+    NormalizeParams,
+    PretrainSampleParams,
+    ValidateParams,
+)
+from vln_heatmap.params.model import (
+    Dinov3Params,
+    Encoder2dParams,
+    FusionParams,
+    HeadParams,
+    KeyframeParams,
+    LanguageParams,
+    ModelParams,
+    VGGTParams,
+)
+from vln_heatmap.params.simulation import (
+    AgentParams,
+    CameraParams,
+    CollectParams,
+    HouseParams,
+    SimulatorName,
+    TrajectoryName,
+    VariationParams,
+    VideoParams,
+)
+from vln_heatmap.params.training import (
+    LossParams,
+    LossWeight,
+    LossWeights,
+    OptimizerParams,
+    ScheduleParams,
+    StageParams,
+    TrainParams,
+    WindowParams,
+)
+from vln_heatmap.params.use import EvaluateParams, PredictParams
+
+__all__ = [
+    "AgentParams",
+    "CameraParams",
+    "CollectParams",
+    "Dinov3Params",
+    "Encoder2dParams",
+    "EvaluateParams",
+    "ExpectationParams",
+    "FinetuneSampleParams",
+    "FusionParams",
+    "HeadParams",
+    "HouseParams",
+    "KeyframeParams",
+    "LanguageParams",
+    "LossParams",
+    "LossWeight",
+    "LossWeights",
+    "ModelParams",
+    "NormalizeParams",
+    "OptimizerParams",
+    "Params",
+    "PredictParams",
+    "PretrainSampleParams",
+    "ScheduleParams",
+    "Share",
+    "SimulatorName",
+    "StageParams",
+    "TrainParams",
+    "TrajectoryName",
+    "VGGTParams",
+    "ValidateParams",
+    "VariationParams",
+    "VideoParams",
+    "WindowParams",
+]

@@ -1,0 +1,148 @@
+"""Sizes of every part of the model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from vln_heatmap.params.base import Params
+
+
+class VGGTParams(Params):
+    """Sizes of VGGT; the defaults are those of the tiny preset, :meth:`official` gives the 1B model's."""
+
+    resolution: int = Field(112, ge=14, le=1036, description="side of the square frames it is given")
+    patch: int = Field(14, ge=4, le=32)
+    pretrain_size: int = Field(112, ge=14, le=1036, description="image side of the stored position table")
+    dim: int = Field(64, ge=16, le=4096, description="width of a token; what leaves is twice as wide")
+    attention_heads: int = Field(4, ge=1, le=64, description="attention heads")
+    registers: int = Field(4, ge=0, le=16)
+    vit_depth: int = Field(2, ge=1, le=64, description="blocks of the patch embedding")
+    pairs: int = Field(2, ge=1, le=64, description="pairs of attention within a frame and across frames")
+    layer_scale: float = Field(0.01, gt=0, le=1, description="initial scale of a pair's residual branches")
+    layers: tuple[int, int, int, int] = Field((0, 0, 1, 1), description="pairs that the dense heads read")
+    heads: tuple[Literal["camera", "depth", "points"], ...] = Field((), description="outputs beside tokens")
+    camera_depth: int = Field(2, ge=1, le=16)
+    camera_rounds: int = Field(4, ge=1, le=16)
+    dense_features: int = Field(32, ge=8, le=1024)
+    dense_channels: tuple[int, int, int, int] = (32, 32, 32, 32)
+    dense_chunk: int = Field(8, ge=1, le=1024, description="frames that the dense heads take at a time")
+
+    @model_validator(mode="after")
+    def _check(self) -> VGGTParams:
+        if self.dim % (4 * self.attention_heads):
+            raise ValueError(f"dim must be a multiple of 4 * attention heads, got {self.dim}")
+        for name in ("resolution", "pretrain_size"):
+            if getattr(self, name) % self.patch:
+                raise ValueError(f"{name} must be a multiple of {self.patch}, got {getattr(self, name)}")
+        if not all(0 <= layer < self.pairs for layer in self.layers):
+            raise ValueError(f"layers must lie in [0, {self.pairs}), got {list(self.layers)}")
+        if any(width % 4 for width in (*self.dense_channels, self.dense_features // 2)):
+            raise ValueError("dense_channels and dense_features / 2 must be multiples of 4")
+        return self
+
+    @classmethod
+    def official(cls) -> VGGTParams:
+        """Sizes of the published VGGT-1B."""
+        return cls(
+            resolution=518,
+            pretrain_size=518,
+            dim=1024,
+            attention_heads=16,
+            vit_depth=24,
+            pairs=24,
+            layers=(4, 11, 17, 23),
+            heads=("camera", "depth", "points"),
+            camera_depth=4,
+            dense_features=256,
+            dense_channels=(256, 512, 1024, 1024),
+        )
+
+
+class Dinov3Params(Params):
+    """Where DINOv3 comes from; the sizes are used only without a source, for a random model."""
+
+    source: str | None = Field(None, min_length=1, description="local folder or hub id of the weights")
+    dim: int = Field(64, ge=16, le=8192)
+    depth: int = Field(2, ge=1, le=64)
+    attention_heads: int = Field(4, ge=1, le=64)
+    patch: int = Field(16, ge=4, le=32)
+    registers: int = Field(4, ge=0, le=16)
+    seed: int = Field(0, ge=0)
+
+
+class Encoder2dParams(Params):
+    """The frozen 2-D encoder of a frame."""
+
+    name: Literal["efficientnet_lite0", "dinov3"] = "efficientnet_lite0"
+    input_size: int = Field(224, ge=32, le=1024, description="side to which frames are resized, pixels")
+    grid: int = Field(14, ge=2, le=128, description="cells along a side of the features")
+    blocks: tuple[Annotated[int, Field(ge=0, le=15)], ...] = Field(
+        (4, 10), min_length=1, max_length=16, description="blocks of efficientnet_lite0 whose maps are kept"
+    )
+    colour: bool = Field(True, description="add mean and standard deviation of the colours of each cell")
+    batch: int = Field(2, ge=1, le=1024, description="frames at a time; few are fastest on a CPU")
+    dinov3: Dinov3Params = Dinov3Params()
+
+
+class LanguageParams(Params):
+    """The language model; the sizes are used only without a source, for a model from scratch."""
+
+    source: str | None = Field(None, min_length=1, description="local folder or hub id of Qwen2.5-VL")
+    grid: int = Field(7, ge=1, le=64, description="visual tokens along a side of a frame")
+    vocab_size: int = Field(1536, ge=270, le=200_000, description="of the tokenizer trained for it")
+    dim: int = Field(128, ge=32, le=16384)
+    hidden: int = Field(384, ge=32, le=65536, description="width inside the MLP of a block")
+    depth: int = Field(3, ge=1, le=128)
+    attention_heads: int = Field(4, ge=1, le=128)
+    kv_heads: int = Field(2, ge=1, le=128)
+
+    @model_validator(mode="after")
+    def _check(self) -> LanguageParams:
+        if self.dim % (8 * self.attention_heads):
+            raise ValueError(f"dim must be a multiple of 8 * attention_heads, got {self.dim}")
+        if self.attention_heads % self.kv_heads:
+            raise ValueError(f"kv_heads must divide attention_heads, got {self.kv_heads}")
+        return self
+
+
+class KeyframeParams(Params):
+    """Which earlier frames are remembered."""
+
+    name: Literal["uniform", "space_aware"] = "uniform"
+    count: int = Field(8, ge=1, le=256, description="keyframes")
+    divisions: int = Field(20, ge=1, le=1000, description="voxels along the smallest side of the scene")
+    percentile: float = Field(50.0, ge=0, le=100, description="points of lower confidence are left out")
+    min_confidence: float = Field(0.1, ge=0, description="points up to this confidence are left out")
+
+
+class FusionParams(Params):
+    """How geometry and semantics become one token per cell."""
+
+    kind: Literal["concat_mlp"] = "concat_mlp"
+    width: int = Field(128, ge=8, le=8192, description="channels of a fused token")
+
+
+class HeadParams(Params):
+    """The token-to-token heatmap head."""
+
+    heads: int = Field(1, ge=1, le=16, description="learned similarities")
+    frozen_scale: float = Field(12.0, gt=0, le=100, description="inverse temperature of frozen cosines")
+    embed: int = Field(48, ge=4, le=1024, description="channels of a query or key")
+    width: int = Field(64, ge=8, le=1024, description="channels of a match description")
+    blocks: int = Field(2, ge=1, le=12)
+    detail: int = Field(24, ge=4, le=512, description="channels of the current view's fine structure")
+    heatmap_size: int = Field(28, ge=7, le=448, description="cells along a side of a heatmap")
+
+
+class ModelParams(Params):
+    """The whole model. The frozen 2-D encoder is named here too, because every other part is built on it."""
+
+    preset: str = Field("tiny", min_length=1, description="name that checkpoints carry")
+    vggt: VGGTParams = VGGTParams()
+    encoder: Encoder2dParams = Encoder2dParams()
+    keyframes: KeyframeParams = KeyframeParams()
+    fusion: FusionParams = FusionParams()
+    language: LanguageParams = LanguageParams()
+    head: HeadParams = HeadParams()

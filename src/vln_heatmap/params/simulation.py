@@ -1,0 +1,110 @@
+"""Houses, cameras, the agent, and what the collect stage records."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from vln_heatmap.params.base import Params
+
+SimulatorName = Literal["auto", "raster", "raycast"]
+
+
+TrajectoryName = Literal["random_exploration", "point_to_point"]
+
+
+class CameraParams(Params):
+    """Image size in pixels and horizontal field of view in degrees."""
+
+    width: int = Field(128, ge=16, le=2048)
+    height: int = Field(128, ge=16, le=2048)
+    hfov: float = Field(90.0, gt=10, lt=170)
+
+
+class AgentParams(Params):
+    """Body and steps of the agent, in metres and degrees."""
+
+    height: float = Field(1.4, gt=0.2, le=2.5, description="top of the body")
+    radius: float = Field(0.18, gt=0.0, le=1.0)
+    camera_height: float = Field(1.25, gt=0.1, le=2.5)
+    forward_step: float = Field(0.25, gt=0.0, le=2.0)
+    turn_angle: float = Field(15.0, gt=0.0, le=180.0)
+    cell: float = Field(0.05, gt=0.01, le=0.5, description="edge of a navigation grid cell")
+
+
+class HouseParams(Params):
+    """How large and how full the generated houses are; everything else is drawn from the seed."""
+
+    rooms_min: int = Field(3, ge=2, le=8)
+    rooms_max: int = Field(6, ge=2, le=8)
+    side_min: float = Field(7.0, ge=5.0, le=20.0, description="shortest outer side in metres")
+    side_max: float = Field(12.0, ge=5.0, le=20.0, description="longest outer side in metres")
+    height: float = Field(2.6, ge=2.3, le=4.0, description="floor to ceiling in metres")
+    furniture: float = Field(1.0, ge=0.0, le=1.0, description="share of the furniture that is kept")
+    texture_size: int = Field(128, ge=16, le=1024, description="edge of a texture in pixels")
+    light: bool = Field(True, description="bake soft light")
+    light_voxel: float = Field(0.3, ge=0.2, le=1.0, description="edge of a light voxel in metres")
+    light_rays: int = Field(64, ge=8, le=256, description="rays a voxel")
+
+    @model_validator(mode="after")
+    def _ranges(self) -> HouseParams:
+        for low, high in (("rooms_min", "rooms_max"), ("side_min", "side_max")):
+            if getattr(self, low) > getattr(self, high):
+                raise ValueError(
+                    f"{low} must be at most {high}, got {getattr(self, low)} > {getattr(self, high)}"
+                )
+        return self
+
+
+class VariationParams(Params):
+    """How much the camera differs between recordings; each value is drawn evenly from +- the range."""
+
+    camera_height: float = Field(0.1, ge=0, le=1.0, description="metres, per sequence")
+    pitch: float = Field(8.0, ge=0, le=45.0, description="degrees, per sequence")
+    hfov: float = Field(4.0, ge=0, le=40.0, description="degrees, per scene")
+
+
+class VideoParams(Params):
+    """How colour images are compressed; depth and ids are always lossless."""
+
+    crf: int = Field(18, ge=0, le=51, description="x264's constant rate factor, 0 = lossless")
+    preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = "veryfast"
+    pixel_format: Literal["yuv420p", "yuv444p"] = "yuv420p"
+
+
+class CollectParams(Params):
+    """What is recorded. Everything but ``workers`` decides the content of the data."""
+
+    seed: int = Field(0, ge=0, lt=10_000)
+    scenes: int = Field(80, ge=1, le=20_000, description="generated houses; not used with scenes_folder")
+    scenes_folder: str | None = Field(None, min_length=1, description="take the .glb and .gltf files in here")
+    walks_per_scene: int = Field(3, ge=1, le=1000)
+    length: int = Field(32, ge=2, le=100_000, description="frames of a walk (greatest number for routes)")
+    trajectories: dict[TrajectoryName, Annotated[float, Field(ge=0)]] = Field(
+        {"random_exploration": 0.6, "point_to_point": 0.4}, description="shares"
+    )
+    route_distance: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = Field(
+        (1.5, 6.0), description="range of walkable metres from start to goal"
+    )
+    instructions: int = Field(8, ge=0, le=1000, description="referring phrases a sequence")
+    fps: float = Field(10.0, gt=0, le=240, description="frames a second of the videos and timestamps")
+    simulator: SimulatorName = "auto"
+    workers: int = Field(2, ge=0, le=256, description="processes; 0 or 1 = in this process")
+    camera: CameraParams = CameraParams()
+    agent: AgentParams = AgentParams()
+    variation: VariationParams = VariationParams()
+    video: VideoParams = VideoParams()
+    house: HouseParams = HouseParams()
+
+    @model_validator(mode="after")
+    def _check(self) -> CollectParams:
+        if sum(self.trajectories.values()) <= 0:
+            raise ValueError(f"at least one trajectory needs a share above 0, got {self.trajectories}")
+        if self.route_distance[0] > self.route_distance[1]:
+            raise ValueError(f"route_distance must be (least, most), got {self.route_distance}")
+        if self.camera.width % 2 or self.camera.height % 2:
+            raise ValueError(f"video needs even sizes, got {self.camera.width}x{self.camera.height}")
+        if not 10 < self.camera.hfov - self.variation.hfov <= self.camera.hfov + self.variation.hfov < 170:
+            raise ValueError(f"hfov must stay in (10, 170), got {self.camera.hfov} +- {self.variation.hfov}")
+        return self
