@@ -40,11 +40,11 @@ class FeatureStream:
 
 
 class FrameFeatures(Mapping[str, "SequenceFeatures"]):
-    """Lazy mapping from sequence id to its arrays."""
+    """Lazy mapping from sequence id to its arrays; ``fingerprint`` names everything that they depend on."""
 
-    def __init__(self, folder: Path, ids: Iterable[str]) -> None:
-        self.folder = folder
-        self._ids = tuple(ids)
+    def __init__(self, folder: Path, ids: Iterable[str], fingerprint: str) -> None:
+        self.folder, self.fingerprint = folder, fingerprint
+        self._ids = dict.fromkeys(ids)
 
     def __getitem__(self, key: str) -> SequenceFeatures:
         if key not in self._ids:
@@ -99,13 +99,14 @@ class FrameFeatureDataset(AbstractDataset[FeatureStream, FrameFeatures]):
 
         self._filepath.mkdir(parents=True, exist_ok=True)
         wanted = [_checked(i) for i in data.ids]
-        listing = self._filepath / "fingerprint.txt"
-        same = listing.is_file() and listing.read_text().splitlines()[:1] == [data.fingerprint]
+        same = self._fingerprint() == data.fingerprint
         (self._filepath / "ids.txt").unlink(missing_ok=True)  # incomplete until every file is there
         for old in self._filepath.glob("*.safetensors"):
             if not same or old.stem not in wanted:
                 old.unlink()
-        listing.write_text(data.fingerprint + "\n")
+        for left in self._filepath.glob(".*.tmp"):  # by a run that was killed
+            left.unlink()
+        (self._filepath / "fingerprint.txt").write_text(data.fingerprint + "\n")
         missing = [i for i in wanted if not (self._filepath / f"{i}.safetensors").is_file()]
         if len(missing) < len(wanted):
             _LOG.info(
@@ -118,12 +119,23 @@ class FrameFeatureDataset(AbstractDataset[FeatureStream, FrameFeatures]):
                 os.replace(temporary, self._filepath / f"{key}.safetensors")
             finally:
                 temporary.unlink(missing_ok=True)
+        lost = [i for i in wanted if not (self._filepath / f"{i}.safetensors").is_file()]
+        if lost:
+            raise DatasetError(
+                f"{len(lost)} of {len(wanted)} sequences got no features, the first is {lost[0]!r}"
+            )
         (self._filepath / "ids.txt").write_text("\n".join(wanted) + "\n")
 
     def load(self) -> FrameFeatures:
         if not self._exists():
             raise DatasetError("no frame features are stored; run `kedro run --pipelines=pretrain` first")
-        return FrameFeatures(self._filepath, (self._filepath / "ids.txt").read_text().split())
+        ids = (self._filepath / "ids.txt").read_text().split()
+        return FrameFeatures(self._filepath, ids, self._fingerprint())
+
+    def _fingerprint(self) -> str:
+        """Of what is stored, "" if nothing is."""
+        file = self._filepath / "fingerprint.txt"
+        return file.read_text().strip() if file.is_file() else ""
 
     def _exists(self) -> bool:
         return (self._filepath / "ids.txt").is_file()
