@@ -1,8 +1,9 @@
 """Where an upright body can walk, and the shortest way there, on a grid over the ground storey.
 
 Invariant: one rule decides everything. A cell is free if floor lies under it and the body's cylinder, centred
-on the cell, touches nothing between step height and the agent's height; a straight move is possible if all
-cells on it are free. Stepping, paths and line of sight use this same rule, so a path can be walked.
+on the cell, touches nothing between step height and the agent's height; a straight move is possible if every
+cell that it enters is free. Stepping, paths and line of sight use this same rule: a path that is returned can
+be walked, and a part of a possible move is possible.
 
 Grid lines lie half a cell off the multiples of the cell size: walls on round coordinates fall on cell centres,
 and their distance comes out exact. Arrays are indexed [row, column] = [z, x].
@@ -11,7 +12,7 @@ and their distance comes out exact. Arrays are indexed [row, column] = [z, x].
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -34,6 +35,8 @@ from vln_heatmap.simulation.simulators.base import (
 STEP_HEIGHT = 0.1  # metres; what is lower can be stepped over
 FLOOR_TOLERANCE = 0.5  # metres between a point and the floor below it for the point to count as standing
 LEVEL_NORMAL = 0.7  # |n_y| of faces that count as floor
+MAX_CELLS = 50_000_000  # 350 x 350 m in cells of 0.05 m
+LEAST_RADIUS = 1.2  # cells; a thinner body would slip between the corners of a slanted wall's cells
 
 
 @dataclass(frozen=True)
@@ -41,53 +44,43 @@ class NavigationGrid:
     """Walkable floor of one storey.
 
     Attributes:
-        free: [Z, X] bool, cells on which the agent's centre can stand.
-        clearance: [Z, X] float32, distance from the cell to the nearest obstacle or end of the floor, metres.
+        free: [Z, X] bool, cells on which the agent's centre can stand: one piece, connected by cell sides.
         origin: world (x, z) of the corner of cell [0, 0], metres.
         floor: height y of the floor, metres.
         agent: the body that the grid was made for.
     """
 
     free: NDArray[np.bool_]
-    clearance: NDArray[np.float32]
     origin: tuple[float, float]
     floor: float
     agent: AgentParams
-    _distances: dict[tuple[int, int], NDArray[np.float64]] = field(
-        default_factory=dict, repr=False, compare=False
-    )
 
     @staticmethod
-    def from_scene(scene: Scene, agent: AgentParams, *, largest_component: bool = True) -> NavigationGrid:
-        """Grid of a scene's ground storey (floor at y = 0).
+    def from_scene(scene: Scene, agent: AgentParams) -> NavigationGrid:
+        """Grid of a scene's ground storey (floor at y = 0): the largest floor that can be walked in one piece.
 
         Args:
             scene: triangles in the world frame, metres.
-            agent: height, radius and cell size.
-            largest_component: keep only the largest floor that can be walked without a break.
+            agent: height, radius and cell size; a radius below 1.2 cells counts as that.
 
         Raises:
             NoNavigableFloorError: there is no cell where the agent fits.
+            ValueError: the scene is too wide for a grid, as one in millimetres is.
         """
         cell = agent.cell
         corners = scene.vertices[scene.faces].astype(np.float64)  # [F, 3, 3]
-        low, high = corners[..., (0, 2)].min((0, 1)), corners[..., (0, 2)].max((0, 1))
-        origin = (np.floor(low / cell) - 1.5) * cell
-        columns, rows = (np.ceil((high - origin) / cell).astype(int) + 2).tolist()
-        shape = (rows, columns)
+        origin, shape = _frame(scene.name, corners[..., (0, 2)].reshape(-1, 2), cell)
         obstacles = rasterize(clip_to_slab(corners, STEP_HEIGHT, agent.height), shape, origin, cell)
         level = corners[_is_level(corners)]
         ground = rasterize(clip_to_slab(level, -STEP_HEIGHT, STEP_HEIGHT), shape, origin, cell)
-        clearance = ndimage.distance_transform_edt(ground & ~obstacles) * cell
-        free = clearance >= max(agent.radius, cell / 2)
-        if largest_component:
-            free = _largest_component(free)
+        clearance = ndimage.distance_transform_edt(ground & ~obstacles) * cell  # [Z, X] metres
+        free = _largest_component(clearance >= max(agent.radius, LEAST_RADIUS * cell) - 1e-9)
         if not free.any():
             raise NoNavigableFloorError(
                 f"scene {scene.name!r} has no floor at y = 0 where an agent of radius {agent.radius:g} m and "
                 f"height {agent.height:g} m can stand"
             )
-        return NavigationGrid(free, clearance.astype(np.float32), (origin[0], origin[1]), 0.0, agent)
+        return NavigationGrid(free, (origin[0], origin[1]), 0.0, agent)
 
     def random_point(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """A floor point [3] drawn uniformly from the free area."""
@@ -98,34 +91,9 @@ class NavigationGrid:
 
     def is_navigable(self, position: NDArray[np.float64]) -> bool:
         """Whether the agent can stand at floor point [3]."""
-        near_floor = abs(float(position[1]) - self.floor) <= FLOOR_TOLERANCE
-        return near_floor and bool(self._is_free(np.asarray(position)[None, (0, 2)])[0])
-
-    def snap(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The navigable floor point [3] nearest to a world point: the point itself, or a cell's centre."""
-        if self.is_navigable(position):
-            return np.array([position[0], self.floor, position[2]], dtype=np.float64)
-        centres = self._centres(self._free_cells)  # [N, 2]
-        nearest = centres[np.argmin(((centres - np.asarray(position)[[0, 2]]) ** 2).sum(1))]
-        return np.array([nearest[0], self.floor, nearest[1]])
-
-    def clearance_at(self, position: NDArray[np.float64]) -> float:
-        """Distance in metres from floor point [3] to the nearest obstacle (within half a cell); 0 outside."""
-        cell = self._cells(np.asarray(position)[None, (0, 2)])[0]
-        return float(self.clearance[tuple(cell)]) if self._inside(cell[None])[0] else 0.0
-
-    def distance_field(self, goal: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Walking distance in metres from every cell to ``goal`` [3]: [Z, X], inf where there is no way.
-
-        At most 2.8 % too long, since moves have 16 directions (8.3 % where the body is under two cells wide).
-        """
-        if not self.is_navigable(goal):
-            return np.full(self.free.shape, np.inf)
-        key = self._cell_of(goal)
-        if key not in self._distances:
-            self._distances.clear()  # one goal at a time: a whole house is about 0.5 MB
-            self._distances[key] = self._search().find_costs([key])[0] * self.agent.cell
-        return self._distances[key]
+        x, y, z = np.asarray(position, np.float64)
+        standing = math.isfinite(x + z) and abs(y - self.floor) <= FLOOR_TOLERANCE
+        return standing and bool(self._is_free(np.array([x, z])))
 
     def geodesic_distance(self, start: NDArray[np.float64], goal: NDArray[np.float64]) -> float:
         """Length of ``shortest_path`` in metres; ``math.inf`` if there is none. Symmetric."""
@@ -137,7 +105,9 @@ class NavigationGrid:
     def shortest_path(self, start: NDArray[np.float64], goal: NDArray[np.float64]) -> NDArray[np.float64]:
         """Way points [N, 3] from start to goal with straight walkable lines between them; N = 0 if none.
 
-        A grid path (Dijkstra) that is pulled taut by line of sight, from both ends in turn.
+        A grid path (Dijkstra, eight directions) that is pulled taut by line of sight, from both ends in turn.
+        That is the shortest but for the grid, unless two ways round something differ by less than the 8 % that
+        eight directions may err: then it can be the longer of the two.
         """
         if not (self.is_navigable(start) and self.is_navigable(goal)):
             return np.zeros((0, 3))
@@ -175,56 +145,79 @@ class NavigationGrid:
         """Cells [N, 2] (row, column) of points [N, 2] (x, z)."""
         return np.floor((points - self.origin) / self.agent.cell).astype(np.intp)[..., ::-1]
 
-    def _cell_of(self, position: NDArray[np.float64]) -> tuple[int, int]:
-        row, column = self._cells(np.asarray(position, np.float64)[None, [0, 2]])[0]
-        return int(row), int(column)
-
     def _centres(self, cells: NDArray[np.intp]) -> NDArray[np.float64]:
         """Centres [N, 2] (x, z) of cells [N, 2] (row, column)."""
-        return (cells[..., ::-1] + 0.5) * self.agent.cell + self.origin
+        return np.asarray((cells[..., ::-1] + 0.5) * self.agent.cell + self.origin, np.float64)
 
     def _inside(self, cells: NDArray[np.intp]) -> NDArray[np.bool_]:
-        return ((cells >= 0) & (cells < self.free.shape)).all(-1)
+        return np.asarray(((cells >= 0) & (cells < self.free.shape)).all(-1))
 
     def _is_free(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Whether points [..., 2] (x, z) lie in free cells."""
         cells = self._cells(points)
         clipped = np.clip(cells, 0, np.array(self.free.shape) - 1)
-        return self._inside(cells) & self.free[clipped[..., 0], clipped[..., 1]]
+        return np.asarray(self._inside(cells) & self.free[clipped[..., 0], clipped[..., 1]])
 
     def _visible(self, start: NDArray[np.float64], ends: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Whether straight moves from point [2] to points [N, 2] stay on free cells: [N]."""
-        reach = float(np.linalg.norm(ends - start, axis=1).max())
-        t = np.linspace(0, 1, max(2, math.ceil(4 * reach / self.agent.cell) + 1))  # [S], four a cell or more
-        samples = start + t[:, None, None] * (ends - start)  # [S, N, 2]
-        return self._is_free(samples).all(0)
-
-    def _search(self) -> MCP_Geometric:
-        return MCP_Geometric(np.where(self.free, 1.0, -1.0), fully_connected=True)
+        """Whether straight moves from point [2] to points [N, 2] (x, z) enter free cells only: [N]."""
+        cell = self.agent.cell
+        t = _crossings((start - self.origin) / cell, (ends - self.origin) / cell)  # [N, S] in [0, 1], sorted
+        middle = (t[:, 1:] + t[:, :-1])[..., None] / 2  # one point in every cell on the way
+        touched = np.diff(t) < 1e-9  # a corner, not a cell
+        return np.asarray((self._is_free(start + middle * (ends - start)[:, None]) | touched).all(axis=1))
 
     def _taut_path(self, start: NDArray[np.float64], goal: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Way points [N, 2] (x, z) between two navigable points, both included; N = 0 if not connected."""
+        """Way points [N, 2] (x, z) between two navigable points, both included."""
         if self._visible(start, goal[None])[0]:
             return np.stack([start, goal])
         first, last = (tuple(int(i) for i in self._cells(point[None])[0]) for point in (start, goal))
-        search = self._search()
-        costs, _ = search.find_costs([first], [last])
-        if not np.isfinite(costs[last]):
-            return np.zeros((0, 2))
+        search = MCP_Geometric(np.where(self.free, 1.0, -1.0), fully_connected=True)
+        search.find_costs([first], [last])
         middle = self._centres(np.array(search.traceback(last)))  # [M, 2]
         path = np.concatenate([start[None], middle, goal[None]])
         for _ in range(2):  # once from each end
-            path = self._pull(_resample(path, self.agent.cell))[::-1]
+            points = _resample(path, self.agent.cell)
+            path = self._pull(points[self._is_free(points)])[
+                ::-1
+            ]  # a point may lie on a blocked cell's corner
         return path
 
     def _pull(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
         """Drop the points [N, 2] that a straight walk can skip: always on to the farthest in sight."""
         kept = [0]
         while kept[-1] < len(path) - 1:
-            here = kept[-1]
-            seen = np.flatnonzero(self._visible(path[here], path[here + 1 :]))  # offsets from here + 1
-            kept.append(here + 1 + (int(seen[-1]) if len(seen) else 0))
+            kept.append(self._farthest_in_sight(path, kept[-1]))
         return path[kept]
+
+    def _farthest_in_sight(self, path: NDArray[np.float64], here: int) -> int:
+        """Index of the last point of a path [N, 2] that can be reached straight from point ``here``."""
+        later = path[here + 2 :]  # [M, 2]; the next point can always be reached
+        t = np.arange(1, 8)[:, None, None] / 8
+        hopeful = np.flatnonzero(self._is_free(path[here] + t * (later - path[here])).all(axis=0))
+        for end in range(
+            len(hopeful), 0, -8
+        ):  # a few at a time, farthest first: mostly the first few suffice
+            part = hopeful[max(0, end - 8) : end]
+            seen = part[self._visible(path[here], later[part])]
+            if len(seen):
+                return here + 2 + int(seen[-1])
+        return here + 1
+
+
+def _frame(
+    name: str, points: NDArray[np.float64], cell: float
+) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """Origin (x, z) and shape of a grid that holds points [N, 2] with at least a cell to spare all round."""
+    low, high = points.min(0), points.max(0)
+    origin = (np.floor(low / cell) - 1.5) * cell
+    columns, rows = (np.ceil((high - origin) / cell).astype(int) + 2).tolist()
+    if rows * columns > MAX_CELLS:
+        width, depth = (high - low).tolist()
+        raise ValueError(
+            f"scene {name!r} spans {width:g} x {depth:g} m, too far for cells of {cell:g} m: "
+            "scenes are in metres"
+        )
+    return origin, (rows, columns)
 
 
 def clip_to_slab(triangles: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
@@ -307,6 +300,20 @@ def _largest_component(free: NDArray[np.bool_]) -> NDArray[np.bool_]:
     if count == 0:
         return free
     return labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+
+
+def _crossings(start: NDArray[np.float64], ends: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where lines from point [2] to points [N, 2] cross grid lines (whole numbers): shares t [N, S] of the way.
+
+    Sorted, with 0 and 1 included; lines with fewer crossings than the others repeat 1.
+    """
+    way = ends - start  # [N, 2]
+    count = int(np.abs(np.floor(ends) - np.floor(start)).max())
+    lines = np.floor(np.minimum(start, ends))[:, None] + np.arange(1, count + 1)[:, None]  # [N, count, 2]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = (lines - start) / way[:, None]  # [N, count, 2], nan or inf where nothing is crossed
+    t = np.where((t > 0) & (t < 1), t, 1.0).reshape(len(ends), -1)
+    return np.sort(np.concatenate([np.zeros((len(ends), 1)), t, np.ones((len(ends), 1))], axis=1), axis=1)
 
 
 def _resample(path: NDArray[np.float64], spacing: float) -> NDArray[np.float64]:
