@@ -131,9 +131,19 @@ class WindowDataset:
         hfov = float(sequence.read("hfov")[0])
         camera = PinholeCamera(depth.shape[2], depth.shape[1], hfov)
         ids = np.asarray(referred, dtype=np.int64)
-        options = {"size": self.size, "sampled": self.params.sampled, "sigma": self.params.sigma}
+        sampled, sigma = self.params.sampled, self.params.sigma
         views = [
-            view_targets(depth, instance, poses, camera, (int(c), keys), ids, **options)
+            view_targets(
+                depth,
+                instance,
+                poses,
+                camera,
+                (int(c), keys),
+                ids,
+                size=self.size,
+                sampled=sampled,
+                sigma=sigma,
+            )
             for c, keys in zip(current, keyframes, strict=True)
         ]
         stacked = {name: np.stack([view[name] for view in views]) for name in views[0]}
@@ -142,7 +152,7 @@ class WindowDataset:
 
 
 def view_targets(
-    depth: NDArray[np.float32],
+    depth: NDArray[np.floating],
     instance: NDArray[Any],
     poses: NDArray[np.float64],
     camera: PinholeCamera,

@@ -37,6 +37,9 @@ class HeatmapModel(nn.Module):
         tokenizer: tokenizer of the language model.
     """
 
+    feature_mean: Tensor
+    feature_std: Tensor
+
     def __init__(self, params: ModelParams, groups: tuple[int, ...], extra: int, tokenizer: Any) -> None:
         super().__init__()
         self.params, self.groups, self.extra = params, groups, extra
