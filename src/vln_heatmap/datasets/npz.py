@@ -6,6 +6,8 @@ Invariant: the file is written beside and renamed into place, and never holds pi
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ class NpzDataset(AbstractDataset[Arrays, Arrays]):
         try:
             with np.load(self._filepath, allow_pickle=False) as stored:
                 return dict(stored)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DatasetError(f"{self._filepath} cannot be read: {error}") from error
 
     def save(self, data: Arrays) -> None:
