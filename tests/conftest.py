@@ -1,9 +1,11 @@
-"""Fixtures that every test may use: a throw-away project folder, and an MLflow database made only once."""
+"""Fixtures that every test may use: throw-away project folders (empty, with data), and what is made only once."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,29 @@ def project(tmp_path: Path, empty_tracking_db: Path, monkeypatch: pytest.MonkeyP
     mlflow.set_tracking_uri(None)
     configure_project("vln_heatmap")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def recorded_project(tmp_path_factory: pytest.TempPathFactory, empty_tracking_db: Path) -> Path:
+    """A copy of the project with what collect, validate and normalize make of six short walks. Only read it.
+
+    It is made by the command line in a process of its own, which leaves nothing behind in this one.
+    """
+    folder = tmp_path_factory.mktemp("recorded") / "project"
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in ("src", "conf", "notebooks"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for file in (ROOT / "pyproject.toml", ROOT / ".telemetry", empty_tracking_db):
+        shutil.copy(file, folder / file.name)
+    command = [sys.executable, "-m", "kedro", "run", "--env=test", "--pipelines=collect,validate,normalize"]
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    done = subprocess.run(
+        [*command, "--params=collect.scenes=3,collect.workers=1"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder
