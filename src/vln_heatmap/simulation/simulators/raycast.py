@@ -36,7 +36,7 @@ class RaycastSimulator(EmbeddedSimulator):
         self.version = f"embreex {version('embreex')}, numba {version('numba')}"
         self._rays = camera.directions().reshape(-1, 3)  # [P, 3]
         self._embree: Any = None
-        self._tables: _Tables | None = None
+        self._tables: Tables | None = None
 
     def _upload(self, scene: Scene) -> None:
         from embreex.mesh_construction import TriangleMesh
@@ -44,78 +44,79 @@ class RaycastSimulator(EmbeddedSimulator):
 
         self._embree = EmbreeScene(robust=True)
         self._mesh = TriangleMesh(self._embree, scene.vertices[scene.faces].astype(np.float32))
-        self._tables = _Tables.of(scene)
+        self._tables = Tables.of(scene)
 
     def _release_scene(self) -> None:
         self._embree = self._mesh = self._tables = None
 
     def _draw(self, scene: Scene, pose: NDArray[np.float64]) -> Observation:
         assert self._tables is not None
-        width, height, tables = self.camera.width, self.camera.height, self._tables
+        shape = (self.camera.height, self.camera.width)
         directions = (self._rays @ pose[:3, :3].T).astype(np.float32)  # [P, 3]
         starts = (pose[:3, 3] + shading.NEAR * directions).astype(np.float32)  # [P, 3]
         hit = self._embree.run(starts, directions)  # [P]
-        rgb = np.empty((height, width, 3), np.uint8)
-        depth, instance = np.empty((height, width), np.float32), np.empty((height, width), np.int32)
-        self._shade(
-            hit, directions, pose[:3, :2].T / self.camera.focal, pose[:3, 3], *tables.geometry, *tables.looks,
-            rgb.reshape(-1, 3), depth.reshape(-1), instance.reshape(-1),
-        )  # fmt: skip
+        rgb = np.empty((*shape, 3), np.uint8)
+        depth, instance = np.empty(shape, np.float32), np.empty(shape, np.int32)
+        view = (directions, pose[:3, :2].T / self.camera.focal, tuple(pose[:3, 3]))
+        targets = (rgb.reshape(-1, 3), depth.reshape(-1), instance.reshape(-1))
+        tables = self._tables
+        self._shade(hit, *view, tables.surface, tables.pyramid, tables.light, *_CONSTANTS, *targets)
         return Observation(rgb, depth, instance)
 
 
-@dataclass(frozen=True)
-class _Tables:
-    """A scene as the kernel reads it: ``geometry`` by face and vertex, ``looks`` by texel and voxel."""
+_CONSTANTS = ((shading.AMBIENT, shading.HEMISPHERE, shading.HEADLIGHT), shading.KNEE, shading.SKY)
 
-    geometry: tuple[NDArray[Any], ...]
-    looks: tuple[Any, ...]
+
+@dataclass(frozen=True)
+class Tables:
+    """A scene as the kernel reads it.
+
+    Attributes:
+        surface: maps [F, 6, 4] (see ``face_maps``), instance ids [F], texture layers [F].
+        pyramid: texels [T, 3] of all mip levels, edge length of each level, its first texel.
+        light: voxels [X, Y, Z, 6] (none without light), origin, voxels a metre, offset along the normal.
+    """
+
+    surface: tuple[NDArray[Any], ...]
+    pyramid: tuple[NDArray[Any], ...]
+    light: tuple[Any, ...]
 
     @staticmethod
-    def of(scene: Scene) -> _Tables:
-        planes, slopes = _face_frames(scene.vertices[scene.faces].astype(np.float64))
-        corner_uv = scene.uvs[scene.faces].astype(np.float64)  # [F, 3, 2]
-        uv_edges = corner_uv[:, 1:] - corner_uv[:, :1]  # [F, 2, 2]
-        uv_slopes = np.einsum("fbu,fbx->fux", uv_edges, slopes[..., :3])  # [F, 2, 3]
-        pyramid = shading.mip_pyramid(scene.textures)
-        sizes = np.array([level.shape[1] for level in pyramid])
-        starts = np.cumsum([0] + [level.size // 3 for level in pyramid[:-1]])
-        texels = np.concatenate([level.reshape(-1, 3) for level in pyramid])  # [T, 3]
-        plain = np.array([shading.AMBIENT, shading.HEMISPHERE, shading.HEADLIGHT])
-        arrays = (scene.faces, planes, slopes, uv_slopes, scene.uvs, scene.normals, scene.face_instance)
-        return _Tables(
-            geometry=tuple(np.ascontiguousarray(a) for a in (*arrays, scene.face_texture)),
-            looks=(texels, sizes, starts, *_volume(scene.light), plain, shading.KNEE, _SKY),
-        )
+    def of(scene: Scene) -> Tables:
+        levels = shading.mip_pyramid(scene.textures)
+        sizes = np.array([level.shape[1] for level in levels])
+        starts = np.cumsum([0] + [level.size // 3 for level in levels[:-1]])
+        texels = np.concatenate([level.reshape(-1, 3) for level in levels])  # [T, 3]
+        ids = (np.ascontiguousarray(scene.face_instance), np.ascontiguousarray(scene.face_texture))
+        return Tables((face_maps(scene), *ids), (texels, sizes, starts), _light_table(scene.light))
 
 
-_SKY = np.array(shading.SKY, np.uint8)
+def face_maps(scene: Scene) -> NDArray[np.float64]:
+    """What varies over a face, as affine functions of the world point: [F, 6, 4].
 
-
-def _face_frames(corners: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Planes [F, 4] (unit normal n, n.p) and barycentric slopes [F, 2, 4] of triangles [F, 3, 3].
-
-    Barycentric coordinate i of point p is ``slopes[:, i, :3] @ p + slopes[:, i, 3]``. Degenerate triangles,
-    which no ray meets, get zeros.
+    Row r of a face is ``maps[r, :3] @ point + maps[r, 3]``: the signed distance from its plane, texture u and v,
+    normal x, y and z. Degenerate faces, which no ray meets, have zero slopes.
     """
+    corners = scene.vertices[scene.faces].astype(np.float64)  # [F, 3, 3]
+    values = np.concatenate([scene.uvs, scene.normals], axis=1)[scene.faces].astype(np.float64)  # [F, 3, 5]
     origin, first, second = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     cross = np.cross(first, second)  # [F, 3]
-    square = np.maximum((cross**2).sum(1, keepdims=True), 1e-24)  # [F, 1]
-    normal = cross / np.sqrt(square)
-    planes = np.concatenate([normal, (normal * origin).sum(1, keepdims=True)], axis=1)  # [F, 4]
-    gradient = (
-        np.stack([np.cross(second, cross), np.cross(cross, first)], axis=1) / square[:, None]
-    )  # [F, 2, 3]
-    offset = -np.einsum("fbx,fx->fb", gradient, origin)  # [F, 2]
-    return planes, np.concatenate([gradient, offset[..., None]], axis=2)
+    square = np.maximum((cross**2).sum(1), 1e-24)[:, None, None]  # [F, 1, 1]
+    gradients = np.stack([np.cross(second, cross), np.cross(cross, first)], axis=1) / square  # [F, 2, 3]
+    slopes = np.einsum("fer,fex->frx", values[:, 1:] - values[:, :1], gradients)  # [F, 5, 3]
+    slopes = np.concatenate([cross[:, None] / np.sqrt(square), slopes], axis=1)  # [F, 6, 3]
+    start = np.concatenate([np.zeros((len(values), 1)), values[:, 0]], axis=1)  # [F, 6], at the first corner
+    offsets = start - np.einsum("frx,fx->fr", slopes, origin)  # [F, 6]
+    return np.concatenate([slopes, offsets[..., None]], axis=2)
 
 
-def _volume(light: LightVolume | None) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Voxels [X, Y, Z, 6] (empty without light) and their place [3, 3]: origin, size, offset."""
+def _light_table(light: LightVolume | None) -> tuple[Any, ...]:
     if light is None:
-        return np.zeros((0, 0, 0, 6), np.float32), np.zeros((3, 3))
-    place = np.array([light.origin, light.size, np.full(3, shading.light_offset(light))], np.float64)
-    return np.ascontiguousarray(light.irradiance, dtype=np.float32), place
+        return np.zeros((0, 0, 0, 6), np.float32), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.0
+    voxels = np.ascontiguousarray(light.irradiance, dtype=np.float32)  # [X, Y, Z, 6]
+    density = np.array(voxels.shape[:3]) / np.asarray(light.size, np.float64)  # [3]
+    origin = tuple(np.asarray(light.origin, np.float64))
+    return voxels, origin, tuple(density), shading.light_offset(light)
 
 
 def _load_kernel() -> Any:

@@ -21,7 +21,7 @@ from vln_heatmap.simulation.scene import LightVolume
 NEAR = 0.02  # metres; nothing closer than this is seen, by either renderer
 SKY = (150, 180, 215)  # where a ray leaves the scene
 AMBIENT, HEMISPHERE, HEADLIGHT = 0.42, 0.28, 0.35
-KNEE = 0.8  # brightness above which colours roll off instead of clipping
+KNEE = 0.6  # brightness above which colours roll off instead of clipping
 
 #: Light is looked up this many voxel edges in front of a surface, so that the wall itself does not darken it.
 LIGHT_OFFSET_VOXELS = 0.7
