@@ -24,6 +24,7 @@ Window = dict[str, Any]
 #: Picks k of the candidate frames, at random with ``rng``: sorted frame indices, all if there are fewer.
 Sample = Callable[..., NDArray[np.int64]]
 _SIDES = {"left": "right", "right": "left"}
+_SIDE_WORD = re.compile(r"\b(left|right)(?=\b|most\b|hand\b|wards?\b)", re.IGNORECASE)
 
 
 class WindowDataset:
@@ -103,8 +104,8 @@ class WindowDataset:
         known = np.zeros((len(current), k), dtype=bool)
         for view, own in enumerate(current):
             rest = [i for i in range(t) if i != own]
-            keyframes[view, : len(rest)], known[view, : len(rest)] = rest, True
-            keyframes[view, len(rest) :] = own  # padding: a frame that exists, masked out
+            keyframes[view] = np.resize(rest or [own], k)  # padding: the same keyframes again, masked out
+            known[view, : len(rest)] = True
         frames += [frames[-1]] * (k + 1 - t)  # all windows of a batch have k + 1 frames
         return frames, current, keyframes, known
 
@@ -214,8 +215,13 @@ def augmented(window: Window, params: WindowParams, rng: np.random.Generator) ->
 
 
 def mirrored_text(text: str) -> str:
-    """The instruction as it reads in the mirror: "left" and "right" change places."""
-    return re.sub(r"\b(left|right)\b", lambda match: _SIDES[match[0]], text)
+    """The instruction as it reads in the mirror: "left" and "right" change places, in "leftmost" too."""
+    return _SIDE_WORD.sub(_other_side, text)
+
+
+def _other_side(match: re.Match[str]) -> str:
+    side = _SIDES[match[0].lower()]
+    return side.capitalize() if match[0][0].isupper() else side
 
 
 def _single_view(current: int) -> tuple[list[int], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:

@@ -190,7 +190,7 @@ def fill_up(seen: NDArray[np.bool_], chosen: Sequence[int], k: int) -> list[int]
 
 def _one_of_each_part(count: int, k: int, rng: np.random.Generator | None) -> Indices:
     """One place of each of k parts of range(count), the middle or a random one: [k]."""
-    edges = np.arange(k + 1) * count // k
+    edges = np.arange(k + 1) * count // max(k, 1)
     if rng is None:
         return (edges[:-1] + edges[1:] - 1) // 2
     return rng.integers(edges[:-1], edges[1:])
