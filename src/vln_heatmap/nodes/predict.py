@@ -29,13 +29,12 @@ def predict_clip(checkpoint: Any, clip: Clip, params: PredictParams) -> Any:
     Raises:
         ValueError: fewer than two frames, or a frame that is not among those kept.
     """
+    from vln_heatmap.datasets.checkpoint import Checkpoint
     from vln_heatmap.nodes.model.assemble import model_from_checkpoint
     from vln_heatmap.nodes.model.predictor import HeatmapPredictor
 
-    if params.checkpoint:
-        predictor = HeatmapPredictor.from_checkpoint(params.checkpoint)
-    else:
-        predictor = HeatmapPredictor(model_from_checkpoint(checkpoint), threshold=params.threshold)
+    chosen = Checkpoint.open(params.checkpoint) if params.checkpoint else checkpoint
+    predictor = HeatmapPredictor(model_from_checkpoint(chosen), threshold=params.threshold)
     keyframes = (
         None if params.keyframes is None else [kept_index(clip, number) for number in params.keyframes]
     )
