@@ -22,6 +22,7 @@ from vln_heatmap.simulation.scene import LightVolume, Scene
 from vln_heatmap.simulation.simulators import shading
 from vln_heatmap.simulation.simulators.base import Observation, SimulatorUnavailableError
 from vln_heatmap.simulation.simulators.embedded import EmbeddedSimulator
+from vln_heatmap.simulation.simulators.solids import Solids
 
 TEXTURES, LIGHT_POSITIVE, LIGHT_NEGATIVE = range(3)  # texture units
 
@@ -64,6 +65,8 @@ class RasterSimulator(EmbeddedSimulator):
         self._target = [self._background, sky, self._surface, self._framebuffer, depth, *attachments]
         self._rgba = np.empty((self.camera.height, self.camera.width, 4), np.uint8)
         self._lens = _clip_matrix(self.camera)
+        corner = np.abs(self.camera.directions()).max((0, 1))  # [3]
+        self._reach = 1.1 * shading.NEAR * float(np.linalg.norm(corner))  # farthest point of the near plane
         for name, value in {
             "textures": TEXTURES,
             "light_positive": LIGHT_POSITIVE,
@@ -82,7 +85,7 @@ class RasterSimulator(EmbeddedSimulator):
         self._textures = _texture_array(gl, scene.textures)
         self._volumes = _light_textures(gl, scene.light)
         self._set_light(scene.light)
-        self._flags = gl.DEPTH_TEST | (gl.CULL_FACE if bounds_solids(scene) else 0)
+        self._solids = Solids.of(scene)
         self._held = [self._vertex_array, index_buffer, vertex_buffer, self._textures, *self._volumes]
 
     def _set_light(self, light: LightVolume | None) -> None:
@@ -97,7 +100,8 @@ class RasterSimulator(EmbeddedSimulator):
 
     def _draw(self, scene: Scene, pose: NDArray[np.float64]) -> Observation:
         gl = _same_process(self._context)
-        gl.enable_only(self._flags)
+        hidden = self._solids.hide_back_faces(pose[:3, 3], self._reach)
+        gl.enable_only(gl.DEPTH_TEST | (gl.CULL_FACE if hidden else 0))
         gl.depth_func, gl.front_face = "<=", "cw"  # rows run downwards, which mirrors the winding
         for unit, texture in enumerate([self._textures, *self._volumes]):
             texture.use(unit)
@@ -122,23 +126,6 @@ def _clip_matrix(camera: PinholeCamera) -> NDArray[np.float64]:
     """OpenCV camera frame to clip space [4, 4], far plane at infinity, image row 0 at framebuffer row 0."""
     x, y = 2 * camera.focal / camera.width, 2 * camera.focal / camera.height
     return np.array([[x, 0, 0, 0], [0, y, 0, 0], [0, 0, 1, -2 * shading.NEAR], [0, 0, 1, 0]])
-
-
-def bounds_solids(scene: Scene) -> bool:
-    """Whether every instance is a closed surface that faces outwards, so that back faces are never in sight.
-
-    Closed: each edge is walked as often one way as the other, once vertices at one place (0.1 mm) are one.
-    Outwards: the enclosed volume is not negative. A camera inside a solid is not thought of.
-    """
-    places = np.unique(np.round(scene.vertices * 1e4).astype(np.int64), axis=0, return_inverse=True)[1]
-    faces = places.reshape(-1)[scene.faces]  # [F, 3]
-    start, end = faces.ravel(), np.roll(faces, -1, axis=1).ravel()  # [3F]
-    both_ways = [np.sort(a * len(places) + b) for a, b in ((start, end), (end, start))]
-    if not np.array_equal(*both_ways):
-        return False
-    corners = scene.vertices[scene.faces].astype(np.float64)  # [F, 3, 3]
-    six_volumes = (corners[:, 0] * np.cross(corners[:, 1], corners[:, 2])).sum(1)  # [F]
-    return bool((np.bincount(scene.face_instance, six_volumes) > -1e-6).all())
 
 
 def _vertex_records(scene: Scene) -> tuple[bytes, bytes]:
