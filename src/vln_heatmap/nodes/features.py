@@ -37,7 +37,7 @@ def cache_frames(sequences: Any, samples: pd.DataFrame, params: ModelParams) -> 
     ids = tuple(sorted(samples["sequence_id"].unique()))
     depends = {
         "data": sequences.version,
-        "encoder": params.encoder.model_dump(mode="json"),
+        "encoder": params.encoder.model_dump(mode="json", exclude={"batch"}),
         "resolution": params.vggt.resolution,
     }
     digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
@@ -89,6 +89,6 @@ def encoded_frames(rgb: NDArray[np.uint8], encoder: Any, resolution: int) -> Arr
         small = F.interpolate(images.float(), size=size, mode="bilinear", antialias=True)
         features = encoder.encode(images)
     return {
-        "features": features.half().numpy(),
+        "features": features.half().numpy(force=True),
         "frames": small.round().clamp(0, 255).to(torch.uint8).numpy(),
     }

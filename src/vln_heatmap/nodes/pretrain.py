@@ -66,10 +66,16 @@ def pretrain(
 def feature_statistics(
     samples: pd.DataFrame, features: Any, seed: int, *, sequences: int = 64
 ) -> tuple[Any, Any]:
-    """Mean and standard deviation [C] of the encoder's channels over training sequences."""
+    """Mean and standard deviation [C] of the encoder's channels over training sequences.
+
+    Raises:
+        ValueError: there is no training sequence.
+    """
     import torch
 
     ids = sorted(samples.loc[samples["split"] == "train", "sequence_id"].unique())
+    if not ids:
+        raise ValueError("no samples in the train split: collect more scenes, then run normalize again")
     chosen = np.random.default_rng(seed).permutation(ids)[:sequences]
     arrays = [features[key].read("features").astype(np.float32) for key in chosen]
     stacked = np.concatenate(arrays).transpose(1, 0, 2, 3).reshape(arrays[0].shape[1], -1)  # [C, M]

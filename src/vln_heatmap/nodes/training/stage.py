@@ -21,6 +21,7 @@ from vln_heatmap.nodes.model.keyframes import UniformSampler
 from vln_heatmap.params import ModelParams, StageParams
 
 TARGETS = ("mask", "distribution", "valid", "classes", "referred", "pixel_weight", "keyframe_mask")
+_LISTS = ("candidates", "referred")  # columns of the samples
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,18 @@ class StageData:
 def run_stage(
     network: Any, data: StageData, model: ModelParams, params: StageParams, *, state: Any, tracker: Any
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Train, and return (checkpoint, history)."""
+    """Train, and return (checkpoint, history).
+
+    Raises:
+        ValueError: a split without samples, or a loss of classes in single views, which have none.
+    """
     from vln_heatmap.nodes.training.loop import train
 
+    if data.task == "pretrain" and params.train.loss.weights.classes:
+        raise ValueError(
+            "single views have no co-visibility classes: pretrain.train.loss.weights.classes must be 0, "
+            f"got {params.train.loss.weights.classes:g}"
+        )
     loss = HeatmapLoss(params.train.loss)
     held_out = data.windows("val", model, params, training=False)
     result = train(
@@ -90,20 +100,21 @@ def predict(network: Any, batch: dict[str, Any]) -> Any:
     return network(frames, features, batch["instruction"], batch["current"], batch["keyframes"])
 
 
-def validation_metrics(
-    network: Any, windows: WindowDataset, params: StageParams
-) -> dict[str, float]:
+def validation_metrics(network: Any, windows: WindowDataset, params: StageParams) -> dict[str, float]:
     """Pixel AUC of the masks over a fixed, evenly spread part of the validation windows."""
     import torch
+    from accelerate.utils import send_to_device
     from sklearn.metrics import roc_auc_score
 
+    device = next(network.parameters()).device
     chosen = np.unique(
         np.linspace(0, len(windows) - 1, min(len(windows), params.validation_samples)).astype(int)
     )
     scores, truths = [], []
     for start in range(0, len(chosen), params.train.batch_size):
         part = chosen[start : start + params.train.batch_size]
-        batch = windows.collate([windows.get(int(i), np.random.default_rng(int(i))) for i in part])
+        samples = [windows.get(int(i), np.random.default_rng(int(i))) for i in part]
+        batch = send_to_device(windows.collate(samples), device)
         with torch.inference_mode():
             logits = predict(network, batch).mask_logits.float()
         known = (batch["keyframe_mask"][..., None, None] & (batch["pixel_weight"] > 0)).expand(logits.shape)
@@ -117,11 +128,14 @@ def validation_metrics(
 
 def fingerprint(data: StageData, model: ModelParams, params: StageParams) -> str:
     """Hash of everything that the trained weights depend on."""
-    rows = pd.util.hash_pandas_object(data.samples.astype({"candidates": str, "referred": str}), index=False)
+    numbers = {name: data.samples[name].map(lambda row: str(list(map(int, row)))) for name in _LISTS}
+    rows = pd.util.hash_pandas_object(data.samples.assign(**numbers), index=False)
     content = {
         "task": data.task,
         "start": data.start,
         "samples": hashlib.sha256(rows.to_numpy().tobytes()).hexdigest(),
+        "features": data.features.fingerprint,
+        "tokenizer": data.tokenizer,
         "model": model.model_dump(mode="json"),
         "train": params.train.identity(),
         "window": params.window.model_dump(mode="json"),
