@@ -83,3 +83,20 @@ def slab(x0: float, z0: float, x1: float, z1: float) -> Box:
 def wall(x0: float, z0: float, x1: float, z1: float, *, bottom: float = 0.0, top: float = 2.5) -> Box:
     """A wall, or with ``bottom`` a beam, over a rectangle of the floor plan."""
     return Box((x0, bottom, z0), (x1, top, z1))
+
+
+def cast(boxes: tuple[Box, ...] | list[Box], eye: NDArray, rays: NDArray) -> tuple[NDArray, NDArray]:
+    """What rays [..., 3] from a point meet first, by the slab method: share of the ray (0: nothing) and id.
+
+    Boxes are hit from outside at their entry, rooms from within at their exit.
+    """
+    nearest = np.full(rays.shape[:-1], np.inf)
+    ids = np.zeros(rays.shape[:-1], np.int32)
+    safe = np.where(np.abs(rays) < 1e-12, 1e-12, rays)
+    for number, box in enumerate(boxes, start=1):
+        a, b = (np.array(box.low) - eye) / safe, (np.array(box.high) - eye) / safe
+        enter, leave = np.minimum(a, b).max(-1), np.maximum(a, b).min(-1)
+        t = leave if box.inside else enter
+        hit = (enter <= leave) & (t > 0) & (t < nearest)
+        nearest, ids = np.where(hit, t, nearest), np.where(hit, number, ids)
+    return np.where(np.isfinite(nearest), nearest, 0.0), ids
