@@ -48,7 +48,7 @@ class FrameFeatures(Mapping[str, "SequenceFeatures"]):
 
     def __getitem__(self, key: str) -> SequenceFeatures:
         if key not in self._ids:
-            raise KeyError(f"sequence {key!r} has no features in {self.folder.name}")
+            raise KeyError(f"sequence {key!r} has no features in {self.folder.name}: run pretrain again")
         return SequenceFeatures(self.folder / f"{key}.safetensors")
 
     def __iter__(self) -> Iterator[str]:

@@ -285,7 +285,10 @@ class SequenceStore(Mapping[str, StoredSequence]):
 
     def __getitem__(self, sequence_id: str) -> StoredSequence:
         if sequence_id not in self._ids:
-            raise KeyError(f"no sequence {sequence_id!r} among the {len(self)} in {self.folder}")
+            raise KeyError(
+                f"no sequence {sequence_id!r} among the {len(self)} in {self.folder}; if a table of an older "
+                "collection named it, run validate and normalize again"
+            )
         return StoredSequence(self.folder / sequence_id)
 
     def __iter__(self) -> Iterator[str]:
