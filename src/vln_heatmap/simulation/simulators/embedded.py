@@ -61,7 +61,8 @@ class EmbeddedSimulator(ABC):
         """Replace the current scene and free what it held.
 
         Raises:
-            ValueError: no triangles, or a face that points at a vertex or texture that is not there.
+            ValueError: no triangles, a vertex that is not finite, or a face that points at a vertex or texture
+                that is not there.
         """
         _check_scene(scene)
         self._release_scene()
@@ -122,6 +123,8 @@ class EmbeddedSimulator(ABC):
 def _check_scene(scene: Scene) -> None:
     if len(scene.faces) == 0:
         raise ValueError(f"scene {scene.name!r} has no triangles")
+    if not np.isfinite(scene.vertices).all():
+        raise ValueError(f"scene {scene.name!r}: vertices must be finite numbers")
     for label, index, count in (
         ("vertex", scene.faces, len(scene.vertices)),
         ("texture", scene.face_texture, len(scene.textures)),

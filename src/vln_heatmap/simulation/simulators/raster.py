@@ -48,10 +48,11 @@ class RasterSimulator(EmbeddedSimulator):
         """Free the scene, the framebuffer and, with the last simulator of the process, the context."""
         if self._context is None:
             return
-        super().close()
-        _release(self._target)
+        if _shared.process == os.getpid():  # a forked process must not touch what is its parent's
+            super().close()
+            _release(self._target)
+            _release_context()
         self._context = None
-        _release_context()
 
     def _make_target(self) -> None:
         size = (self.camera.width, self.camera.height)
