@@ -27,7 +27,8 @@ def predict_clip(checkpoint: Any, clip: Clip, params: PredictParams) -> Any:
         ``Prediction``, whose indices count the frames that were kept.
 
     Raises:
-        ValueError: fewer than two frames, or a frame that is not among those kept.
+        ValueError: fewer than two frames, a frame that the clip does not have, or a keyframe that cannot be told
+            from the current view among the frames that were kept.
     """
     from vln_heatmap.datasets.checkpoint import Checkpoint
     from vln_heatmap.nodes.model.assemble import model_from_checkpoint
@@ -35,11 +36,25 @@ def predict_clip(checkpoint: Any, clip: Clip, params: PredictParams) -> Any:
 
     chosen = Checkpoint.open(params.checkpoint) if params.checkpoint else checkpoint
     predictor = HeatmapPredictor(model_from_checkpoint(chosen), threshold=params.threshold)
-    keyframes = (
-        None if params.keyframes is None else [kept_index(clip, number) for number in params.keyframes]
-    )
     current = kept_index(clip, params.current)
+    keyframes = None if params.keyframes is None else kept_keyframes(clip, params.keyframes, params.current)
     return predictor.predict(clip.frames, params.instruction, keyframes, current)
+
+
+def kept_keyframes(clip: Clip, numbers: list[int], current: int) -> list[int]:
+    """Indices among the kept frames of the ones nearest to the keyframes, each once.
+
+    Raises:
+        ValueError: the clip has no such frame, or the nearest one is nearest to the current view, too.
+    """
+    now = kept_index(clip, current)
+    for number in numbers:
+        if kept_index(clip, number) == now and (number - current) % clip.total:
+            raise ValueError(
+                f"only {len(clip.numbers)} of {clip.total} frames are kept, and keyframe {number} is the current "
+                "view among them: raise predict.max_frames"
+            )
+    return list(dict.fromkeys(kept_index(clip, number) for number in numbers))
 
 
 def kept_index(clip: Clip, number: int) -> int:

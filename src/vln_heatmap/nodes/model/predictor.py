@@ -70,18 +70,21 @@ class HeatmapPredictor:
         self.sampler = make_sampler(model.params.keyframes)
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path | None = None, *, device: str = "cpu") -> HeatmapPredictor:
+    def from_checkpoint(
+        cls, path: str | Path | None = None, *, device: str = "cpu", threshold: float = 0.5
+    ) -> HeatmapPredictor:
         """Load a model.
 
         Args:
             path: checkpoint folder; None takes the newest of the project in the working directory.
             device: torch device of the model.
+            threshold: probability above which a pixel belongs to the mask.
 
         Raises:
             MissingCheckpointError, CorruptCheckpointError, CheckpointMismatchError: as they say.
         """
         checkpoint = Checkpoint.open(CHECKPOINTS if path is None else path)
-        predictor = cls(model_from_checkpoint(checkpoint).to(device))
+        predictor = cls(model_from_checkpoint(checkpoint).to(device), threshold=threshold)
         predictor.encoder.to(device)
         return predictor
 
@@ -104,6 +107,7 @@ class HeatmapPredictor:
         Raises:
             ValueError: frames of another shape or type, fewer than two, or an index that is not a frame.
         """
+        frames = np.asarray(frames)
         now, chosen = check_request(frames, keyframes, current)
         if keyframes is None:
             chosen = self.sampler.sample(chosen, self.model.params.keyframes.count)
@@ -157,7 +161,7 @@ def check_request(
     frames: NDArray[np.uint8], keyframes: Sequence[int] | None, current: int
 ) -> tuple[int, NDArray[np.int64]]:
     """Index of the current view, and the keyframes or, without any, the frames to choose them from."""
-    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape[1:3]:
         raise ValueError(f"frames must be [T, H, W, 3] uint8, got {frames.shape} {frames.dtype}")
     count = len(frames)
     if count < 2:
