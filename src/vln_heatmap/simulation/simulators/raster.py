@@ -42,6 +42,7 @@ class RasterSimulator(EmbeddedSimulator):
         self.version = f"moderngl {version('moderngl')}, {self._context.info['GL_RENDERER']}"
         self._target: list[Any] = []  # freed by close()
         self._held: list[Any] = []  # freed by the next load()
+        self._surfaces: dict[bool, Any] = {}  # by lit
         self._make_target()
 
     def close(self) -> None:
@@ -60,41 +61,43 @@ class RasterSimulator(EmbeddedSimulator):
         attachments = [gl.texture(size, 4), gl.texture(size, 1, dtype="f4"), gl.texture(size, 1, dtype="i4")]
         depth = gl.depth_renderbuffer(size)
         self._framebuffer = gl.framebuffer(attachments, depth)
-        self._surface, sky = _program(gl, "surface"), _program(gl, "background")
+        sky = _program(gl, "background")
         sky["sky"] = tuple(channel / 255 for channel in shading.SKY)
         self._background = gl.vertex_array(sky, [])
-        self._target = [self._background, sky, self._surface, self._framebuffer, depth, *attachments]
+        self._target = [self._background, sky, self._framebuffer, depth, *attachments]
         self._rgba = np.empty((self.camera.height, self.camera.width, 4), np.uint8)
         self._lens = _clip_matrix(self.camera)
         corner = np.abs(self.camera.directions()).max((0, 1))  # [3]
         self._reach = 1.1 * shading.NEAR * float(np.linalg.norm(corner))  # farthest point of the near plane
-        for name, value in {
-            "textures": TEXTURES,
-            "light_positive": LIGHT_POSITIVE,
-            "light_negative": LIGHT_NEGATIVE,
-            "plain_light": (shading.AMBIENT, shading.HEMISPHERE, shading.HEADLIGHT),
-            "knee": shading.KNEE,
-        }.items():
-            self._surface[name] = value
 
     def _upload(self, scene: Scene) -> None:
         gl = _same_process(self._context)
+        self._surface = self._surface_program(lit=scene.light is not None)
         vertices, indices = _vertex_records(scene)
         vertex_buffer, index_buffer = gl.buffer(vertices), gl.buffer(indices)
         layout = [(vertex_buffer, "3f4 3f4 2f4 2i4", "in_position", "in_normal", "in_uv", "in_ids")]
         self._vertex_array = gl.vertex_array(self._surface, layout, index_buffer)
         self._textures = _texture_array(gl, scene.textures)
         self._volumes = _light_textures(gl, scene.light)
-        self._set_light(scene.light)
+        if scene.light is not None:
+            self._surface["volume_offset"] = shading.light_offset(scene.light)
+            self._surface["volume_origin"] = tuple(map(float, scene.light.origin))
+            self._surface["volume_size"] = tuple(map(float, scene.light.size))
         self._solids = Solids.of(scene)
         self._held = [self._vertex_array, index_buffer, vertex_buffer, self._textures, *self._volumes]
 
-    def _set_light(self, light: LightVolume | None) -> None:
-        self._surface["use_volume"] = light is not None
-        if light is not None:
-            self._surface["volume_offset"] = shading.light_offset(light)
-            self._surface["volume_origin"] = tuple(map(float, light.origin))
-            self._surface["volume_size"] = tuple(map(float, light.size))
+    def _surface_program(self, *, lit: bool) -> Any:
+        """The program that draws surfaces with a light volume or with plain light; compiled once."""
+        if lit not in self._surfaces:
+            program = _program(self._context, "surface", *(["LIGHT_VOLUME"] if lit else []))
+            program["textures"], program["knee"] = TEXTURES, shading.KNEE
+            if lit:
+                program["light_positive"], program["light_negative"] = LIGHT_POSITIVE, LIGHT_NEGATIVE
+            else:
+                program["plain_light"] = (shading.AMBIENT, shading.HEMISPHERE, shading.HEADLIGHT)
+            self._surfaces[lit] = program
+            self._target.append(program)
+        return self._surfaces[lit]
 
     def _release_scene(self) -> None:
         _release(self._held)
@@ -153,22 +156,25 @@ def _texture_array(gl: Any, textures: NDArray[np.uint8]) -> Any:
 
 
 def _light_textures(gl: Any, light: LightVolume | None) -> list[Any]:
-    """Two 3-D textures, light from +x +y +z and from -x -y -z; one black voxel each without a volume."""
-    cube = np.zeros((1, 1, 1, 6), np.float32) if light is None else light.irradiance  # [X, Y, Z, 6]
+    """Two 3-D textures, light from +x +y +z and from -x -y -z; none without a volume."""
+    if light is None:
+        return []
     volumes = []
-    for half in (cube[..., :3], cube[..., 3:]):
-        data = np.ascontiguousarray(half.transpose(2, 1, 0, 3), dtype=np.float16)  # [Z, Y, X, 3]
-        volume = gl.texture3d(cube.shape[:3], 3, data, alignment=1, dtype="f2")
+    for half in (light.irradiance[..., :3], light.irradiance[..., 3:]):
+        data = np.ascontiguousarray(half.transpose(2, 1, 0, 3), dtype=np.float32)  # [Z, Y, X, 3]
+        volume = gl.texture3d(light.irradiance.shape[:3], 3, data, alignment=1, dtype="f4")
         volume.repeat_x = volume.repeat_y = volume.repeat_z = False
         volume.filter = (gl.LINEAR, gl.LINEAR)
         volumes.append(volume)
     return volumes
 
 
-def _program(gl: Any, name: str) -> Any:
-    """Compile the two shader files called ``name``."""
+def _program(gl: Any, name: str, *defines: str) -> Any:
+    """Compile the two shader files called ``name`` with some preprocessor names defined."""
     here = files(__package__)
     vertex, fragment = ((here / f"{name}.{kind}.glsl").read_text("utf-8") for kind in ("vert", "frag"))
+    first, body = fragment.split("\n", 1)  # must stay the first line
+    fragment = "\n".join([first, *(f"#define {define}" for define in defines), body])
     return gl.program(vertex_shader=vertex, fragment_shader=fragment)
 
 

@@ -1,14 +1,8 @@
 #version 330
-// Formulas: shading.py.
+// Formulas: shading.py. With LIGHT_VOLUME defined, light comes from the baked volume. Two programs instead of one
+// with a branch: software drivers compute both sides of a branch, and the volume is a third of a frame.
 uniform sampler2DArray textures;
-uniform sampler3D light_positive;  // +x +y +z
-uniform sampler3D light_negative;  // -x -y -z
-uniform bool use_volume;
-uniform float volume_offset;
-uniform vec3 volume_origin;
-uniform vec3 volume_size;
 uniform vec3 eye;
-uniform vec3 plain_light;  // ambient, hemisphere, headlight
 uniform float knee;
 in vec3 from_eye;
 in vec3 normal;
@@ -18,14 +12,25 @@ layout(location = 0) out vec4 out_colour;
 layout(location = 1) out float out_depth;
 layout(location = 2) out int out_instance;
 
+#ifdef LIGHT_VOLUME
+uniform sampler3D light_positive;  // +x +y +z
+uniform sampler3D light_negative;  // -x -y -z
+uniform float volume_offset;
+uniform vec3 volume_origin;
+uniform vec3 volume_size;
+
 float light(vec3 n) {
-    if (!use_volume)
-        return plain_light.x + plain_light.y * (0.5 + 0.5 * n.y)
-             + plain_light.z * abs(dot(n, normalize(from_eye)));
     vec3 at = (eye + from_eye + n * volume_offset - volume_origin) / volume_size;
     vec3 cube = mix(texture(light_negative, at).rgb, texture(light_positive, at).rgb, step(0.0, n));
     return dot(n * n, cube);
 }
+#else
+uniform vec3 plain_light;  // ambient, hemisphere, headlight
+
+float light(vec3 n) {
+    return plain_light.x + plain_light.y * (0.5 + 0.5 * n.y) + plain_light.z * abs(dot(n, normalize(from_eye)));
+}
+#endif
 
 void main() {
     vec3 n = normalize(gl_FrontFacing ? normal : -normal);
