@@ -92,7 +92,7 @@ def prediction_sheet(clip: Any, prediction: Any, instruction: str) -> Any:
     current = clip.frames[prediction.current_index]
     count, aspect = len(prediction.keyframe_indices), current.shape[0] / current.shape[1]
     text = f"“{instruction.strip()}”" if instruction.strip() else "everything (no instruction)"
-    letters = int(11 * Layout(count, aspect, 1).size[0])  # that fit in a line of 12 points
+    letters = int(9 * Layout(count, aspect, 1).size[0])  # that fit in a line of 12 points
     lines = textwrap.wrap(text, letters, max_lines=4, placeholder=" …")
     layout = Layout(count, aspect, len(lines))
     figure = Figure(figsize=layout.size, dpi=110)
