@@ -21,6 +21,7 @@ from vln_heatmap.params import AgentParams
 from vln_heatmap.simulation.scene import LightVolume, Scene
 from vln_heatmap.simulation.simulators import shading
 from vln_heatmap.simulation.simulators.base import Observation, SimulatorUnavailableError
+from vln_heatmap.simulation.simulators.draw_order import Parts, by_instance
 from vln_heatmap.simulation.simulators.embedded import EmbeddedSimulator
 from vln_heatmap.simulation.simulators.solids import Solids
 
@@ -73,6 +74,8 @@ class RasterSimulator(EmbeddedSimulator):
     def _upload(self, scene: Scene) -> None:
         gl = _same_process(self._context)
         self._surface = self._surface_program(lit=scene.light is not None)
+        scene = by_instance(scene)
+        self._parts, self._solids = Parts.of(scene), Solids.of(scene)
         vertices, indices = _vertex_records(scene)
         vertex_buffer, index_buffer = gl.buffer(vertices), gl.buffer(indices)
         layout = [(vertex_buffer, "3f4 3f4 2f4 2i4", "in_position", "in_normal", "in_uv", "in_ids")]
@@ -83,7 +86,6 @@ class RasterSimulator(EmbeddedSimulator):
             self._surface["volume_offset"] = shading.light_offset(scene.light)
             self._surface["volume_origin"] = tuple(map(float, scene.light.origin))
             self._surface["volume_size"] = tuple(map(float, scene.light.size))
-        self._solids = Solids.of(scene)
         self._held = [self._vertex_array, index_buffer, vertex_buffer, self._textures, *self._volumes]
 
     def _surface_program(self, *, lit: bool) -> Any:
@@ -109,11 +111,13 @@ class RasterSimulator(EmbeddedSimulator):
         gl.depth_func, gl.front_face = "<=", "cw"  # rows run downwards, which mirrors the winding
         for unit, texture in enumerate([self._textures, *self._volumes]):
             texture.use(unit)
-        self._surface["world_to_clip"].write((self._lens @ invert_pose(pose)).T.astype("f4").tobytes())
+        world_to_clip = self._lens @ invert_pose(pose)
+        self._surface["world_to_clip"].write(world_to_clip.T.astype("f4").tobytes())
         self._surface["eye"] = tuple(pose[:3, 3])
         self._framebuffer.use()
         self._framebuffer.clear()
-        self._vertex_array.render()
+        for first, count in self._parts.in_sight(pose[:3, 3], world_to_clip):
+            self._vertex_array.render(vertices=count, first=first)
         self._background.render(vertices=3)
         return self._read()
 
