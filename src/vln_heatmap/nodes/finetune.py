@@ -44,6 +44,8 @@ def finetune(
 
     network = model_from_checkpoint(pretrained, expected=model)
     meta = pretrained.meta
-    data = StageData("finetune", samples, features, meta["tokenizer"], meta["statistics"], pretrained.path.parent.name)
+    data = StageData(
+        "finetune", samples, features, meta["tokenizer"], meta["statistics"], pretrained.path.parent.name
+    )
     yield run_stage(network, data, model, params, state=state, tracker=tracker)
     state.clear()  # kedro comes back here when both outputs are stored
