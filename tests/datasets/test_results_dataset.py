@@ -50,6 +50,6 @@ def test_a_missing_file_names_the_command(path):
 def test_a_broken_file_is_named_and_not_overwritten(path, content):
     path.parent.mkdir()
     path.write_text(content)
-    with pytest.raises(DatasetError, match="results.json"):
+    with pytest.raises(DatasetError, match=r"results\.json"):
         ResultsDataset(filepath=str(path)).save({"heatmap": {}})
     assert path.read_text() == content

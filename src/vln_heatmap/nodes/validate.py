@@ -114,7 +114,7 @@ def sort_sequences(
     judged["reason"] = [_sentence(broken.get(sequence_id, {})) for sequence_id in ids]
     rejected = judged.loc[~judged["accepted"], ["id", "reason"]].reset_index(drop=True)
     names = [sorted(broken[sequence_id]) for sequence_id in rejected["id"].astype(str)]
-    rejected.insert(1, "reasons", list(map(", ".join, names)))
+    rejected.insert(1, "reasons", pd.Series(map(", ".join, names), dtype=str))
     report = {
         "sequences": {
             "total": len(judged),
