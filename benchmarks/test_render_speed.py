@@ -55,24 +55,26 @@ def camera(request: pytest.FixtureRequest) -> PinholeCamera:
 
 @pytest.fixture(scope="module")
 def plain_seconds(house: Scene, poses: list[NDArray[np.float64]], camera: PinholeCamera) -> float:
-    """Median CPU seconds a frame of the plain loop; its context is gone before the simulators make theirs."""
+    """CPU seconds a frame of the plain loop; its context is gone before the simulators make theirs."""
     moderngl = pytest.importorskip("moderngl")
     try:
         gl = moderngl.create_context(standalone=True, backend="egl", require=330)
     except Exception as error:
         pytest.skip(f"the plain loop needs EGL: {error}")
-    seconds = median_seconds(plain_loop(gl, house, camera), poses)
+    seconds = frame_seconds(plain_loop(gl, house, camera), poses)
     gl.release()
     return seconds
 
 
-def median_seconds(render: Render, poses: list[NDArray[np.float64]]) -> float:
-    times = []
-    for pose in poses * 3:
-        start = time.process_time()
-        render(pose)
-        times.append(time.process_time() - start)
-    return float(np.median(times))
+def frame_seconds(render: Render, poses: list[NDArray[np.float64]]) -> float:
+    """Mean over the poses of the least CPU seconds among five tries, as busy neighbours only add to it."""
+    times = np.empty((5, len(poses)))
+    for row in times:
+        for i, pose in enumerate(poses):
+            start = time.process_time()
+            render(pose)
+            row[i] = time.process_time() - start
+    return float(times.min(0).mean())
 
 
 VERTEX = """#version 330
@@ -119,7 +121,7 @@ def plain_loop(gl: Any, scene: Scene, camera: PinholeCamera) -> Render:
     return render
 
 
-@pytest.mark.parametrize(("name", "most"), [("raster", 1.75), ("raycast", 4.0)])
+@pytest.mark.parametrize(("name", "most"), [("raster", 1.25), ("raycast", 3.33)])
 def test_a_lit_frame_costs_at_most_so_many_plain_ones(
     benchmark, house, poses, camera, plain_seconds, name, most
 ):
@@ -128,8 +130,8 @@ def test_a_lit_frame_costs_at_most_so_many_plain_ones(
     except SimulatorUnavailableError as error:
         pytest.skip(str(error))
     simulator.load(house)
-    median_seconds(simulator.render, poses[:5])  # compiled
-    seconds = benchmark.pedantic(median_seconds, (simulator.render, poses), rounds=3)
+    frame_seconds(simulator.render, poses[:5])  # compiled
+    seconds = benchmark.pedantic(frame_seconds, (simulator.render, poses), rounds=3)
     simulator.close()
     benchmark.extra_info |= {
         "ms_a_frame": round(seconds * 1e3, 2),
@@ -148,7 +150,7 @@ def test_loading_costs_less_than_fifty_frames(benchmark, house, poses, name):
     except SimulatorUnavailableError as error:
         pytest.skip(str(error))
     simulator.load(house)
-    frame = median_seconds(simulator.render, poses)
+    frame = frame_seconds(simulator.render, poses)
     benchmark(simulator.load, house)
     simulator.close()
     benchmark.extra_info["frames"] = round(benchmark.stats.stats.median / frame, 1)

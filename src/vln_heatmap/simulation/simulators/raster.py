@@ -165,8 +165,9 @@ def _light_textures(gl: Any, light: LightVolume | None) -> list[Any]:
         return []
     volumes = []
     for half in (light.irradiance[..., :3], light.irradiance[..., 3:]):
-        data = np.ascontiguousarray(half.transpose(2, 1, 0, 3), dtype=np.float32)  # [Z, Y, X, 3]
-        volume = gl.texture3d(light.irradiance.shape[:3], 3, data, alignment=1, dtype="f4")
+        # a fourth channel that nobody reads: software drivers look up texels of 16 bytes faster than of 12
+        data = np.pad(half.transpose(2, 1, 0, 3), [(0, 0)] * 3 + [(0, 1)])  # [Z, Y, X, 4]
+        volume = gl.texture3d(light.irradiance.shape[:3], 4, data.astype("f4").tobytes(), dtype="f4")
         volume.repeat_x = volume.repeat_y = volume.repeat_z = False
         volume.filter = (gl.LINEAR, gl.LINEAR)
         volumes.append(volume)
