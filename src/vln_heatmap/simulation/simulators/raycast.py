@@ -34,7 +34,7 @@ class RaycastSimulator(EmbeddedSimulator):
         super().__init__(camera, agent=agent)
         self._shade = _load_kernel()
         self.version = f"embreex {version('embreex')}, numba {version('numba')}"
-        self._rays = camera.directions().reshape(-1, 3)  # [P, 3]
+        self._rays = camera.directions().reshape(-1, 3).astype(np.float32)  # [P, 3]
         self._embree: Any = None
         self._tables: Tables | None = None
 
@@ -52,8 +52,8 @@ class RaycastSimulator(EmbeddedSimulator):
     def _draw(self, scene: Scene, pose: NDArray[np.float64]) -> Observation:
         assert self._tables is not None
         shape = (self.camera.height, self.camera.width)
-        directions = (self._rays @ pose[:3, :3].T).astype(np.float32)  # [P, 3]
-        starts = (pose[:3, 3] + shading.NEAR * directions).astype(np.float32)  # [P, 3]
+        directions = self._rays @ pose[:3, :3].T.astype(np.float32)  # [P, 3]
+        starts = directions * np.float32(shading.NEAR) + pose[:3, 3].astype(np.float32)  # [P, 3]
         hit = self._embree.run(starts, directions)  # [P]
         rgb = np.empty((*shape, 3), np.uint8)
         depth, instance = np.empty(shape, np.float32), np.empty(shape, np.int32)
