@@ -88,6 +88,7 @@ def test_features_of_anything_else_are_made_anew(dataset: FrameFeatureDataset) -
     with pytest.raises(DatasetError):
         dataset.save(other.stream("b"))
     assert other.asked == list(IDS[:2])
+    assert not dataset.exists()  # although all files of "a" had been there
     back = Source()
     dataset.save(back.stream("a"))  # what "b" left must not pass for "a"
     assert back.asked == list(IDS)

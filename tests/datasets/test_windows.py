@@ -147,6 +147,28 @@ def test_what_is_not_seen_is_valid_nowhere(wall: FrameFeatures) -> None:
     assert nothing["referred"].max() == 0
 
 
+def test_a_cell_that_is_known_in_part_is_judged_by_that_part() -> None:
+    """Every second row of the current view has no depth: half weight, half the area, the same classes."""
+    arrays = wall_arrays()
+    depth = arrays["depth"][[0, 6]].astype(np.float32) / 1000
+    depth[1, ::2] = 0
+    target = view_targets(
+        depth,
+        arrays["instance"][[0, 6]],
+        arrays["poses"][[0, 6]],
+        PinholeCamera(SIDE, SIDE, 90.0),
+        (1, np.array([0])),
+        np.array([], dtype=np.int64),
+        size=SIZE,
+        sampled=SIDE,
+        sigma=0.0,
+    )
+    np.testing.assert_array_equal(target["pixel_weight"], np.full((1, SIZE, SIZE), 0.5))
+    np.testing.assert_allclose(target["classes"][0, 0], columns(1, 1, 1, 1, 1, 0, 0, 0))
+    np.testing.assert_allclose(target["classes"].sum(1), 1)
+    np.testing.assert_allclose(target["mask"][0], columns(1, 1, 1, 1, 1, 0, 0, 0) / 2)
+
+
 def test_a_wide_image_gives_square_targets(tmp_path: Path) -> None:
     """64 x 48 pixels: cells are stretched, so that heatmap and features cover the same image."""
     store = synthetic.store_features(tmp_path, {"wall": walk("wall")})

@@ -196,6 +196,26 @@ def test_validation_is_the_auc_of_the_masks(features: FrameFeatures, sign: float
     assert validation_metrics(Oracle(windows, sign), windows, params) == {"auc": pytest.approx(auc)}
 
 
+class WrongInPadding(Oracle):
+    def forward(self, frames: torch.Tensor, *rest: Any) -> Any:
+        start = self.seen
+        output = super().forward(frames, *rest)
+        real = [
+            self.windows.get(start + i, np.random.default_rng(0))["keyframe_mask"] for i in range(len(frames))
+        ]
+        output.mask_logits = torch.where(
+            torch.from_numpy(np.stack(real))[..., None, None], output.mask_logits, -output.mask_logits
+        )
+        return output
+
+
+def test_validation_looks_at_real_keyframes_only(features: FrameFeatures) -> None:
+    few = SAMPLES.assign(candidates=[[0, 3]] * len(SAMPLES))  # of three keyframes
+    params = stage().model_copy(update={"validation_samples": 100})
+    windows = data(features, samples=few).windows("val", synthetic.PARAMS, params, training=False)
+    assert validation_metrics(WrongInPadding(windows, 1.0), windows, params) == {"auc": 1.0}
+
+
 def test_where_all_is_alike_there_is_nothing_to_rank(features: FrameFeatures) -> None:
     same = SAMPLES.assign(candidates=[[row] for row in SAMPLES["current"]], referred=[[]] * len(SAMPLES))
     windows = data(features, samples=same).windows("val", synthetic.PARAMS, stage(), training=False)

@@ -43,6 +43,14 @@ def test_whole_blocks_are_averaged_exactly(have: int, want: int) -> None:
     torch.testing.assert_close(align_grid(maps, (want, want)), blocks)
 
 
+@pytest.mark.parametrize(("have", "want"), [(37, 14), (16, 5), (28, 14)])
+def test_no_cell_is_skipped_on_the_way_down(have: int, want: int) -> None:
+    maps = torch.zeros(1, have, have, requires_grad=True)
+    align_grid(maps, (want, want)).sum().backward()
+    assert maps.grad is not None
+    assert maps.grad.min() > 0.3 * (want / have) ** 2  # every cell counts for about its share
+
+
 @pytest.mark.parametrize("want", [(5, 5), (9, 9), (3, 11), (11, 3), (7, 7)])
 def test_constants_mirrors_types_and_leading_axes_are_kept(want: tuple[int, int]) -> None:
     maps = torch.randn(2, 1, 3, 7, 7, generator=torch.Generator().manual_seed(0))

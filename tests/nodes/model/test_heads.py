@@ -113,6 +113,14 @@ def test_two_equal_matches_meet_in_the_middle() -> None:
     assert statistics[0, SPREAD].item() == pytest.approx(0.75)
 
 
+def test_the_cycle_is_shared_by_cells_that_go_to_the_same_place() -> None:
+    """Cells 0 and 1 both go to cell 2 of the keyframe, from where either is as likely; cell 2 goes to 3 alone."""
+    similarity = torch.zeros(4, 4)
+    similarity[[0, 1, 2, 3], [2, 2, 3, 1]] = 60
+    statistics, _ = match_statistics(similarity, cell_centres(2))
+    torch.testing.assert_close(statistics[:, CYCLE], torch.tensor([0.5, 0.5, 1.0, 1.0]))
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**16), scale=st.floats(0.0, 80.0), shift=st.floats(-50, 50))
 def test_statistics_keep_their_bounds_and_only_the_best_knows_the_level(

@@ -148,6 +148,18 @@ def test_frames_that_are_not_asked_about_do_not_matter(predictor: HeatmapPredict
     )
 
 
+def test_the_model_gets_the_keyframes_in_the_users_order_and_the_current_view_last(
+    predictor: HeatmapPredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[np.ndarray] = []
+    run = predictor.run
+    monkeypatch.setattr(predictor, "run", lambda frames, *rest: given.append(frames) or run(frames, *rest))
+    flat = np.arange(0, 240, 40, dtype=np.uint8)[:, None, None, None] + np.zeros((1, 9, 9, 3), np.uint8)
+    predictor.predict(flat, keyframes=[3, 0, 5], current=1)
+    assert given[0][:, 0, 0, 0].tolist() == [120, 0, 200, 40]
+    assert given[0].shape == (4, 3, 28, 28)
+
+
 @pytest.mark.parametrize(
     ("count", "current", "chosen"), [(2, -1, [0]), (4, -1, [0, 1, 2]), (9, 3, [0, 1, 2]), (9, -1, 3)]
 )
