@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import kedro
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,15 +55,16 @@ def recorded_project(tmp_path_factory: pytest.TempPathFactory, empty_tracking_db
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for file in (ROOT / "pyproject.toml", ROOT / ".telemetry", empty_tracking_db):
         shutil.copy(file, folder / file.name)
-    command = [sys.executable, "-m", "kedro", "run", "--env=test", "--pipelines=collect,validate,normalize"]
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    done = subprocess.run(
-        [*command, "--params=collect.scenes=3,collect.workers=1"],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+    kedro(
+        folder, "run", "--pipelines=collect,validate,normalize", "--params=collect.scenes=3,collect.workers=1"
     )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished_project(tmp_path_factory: pytest.TempPathFactory, recorded_project: Path) -> Path:
+    """A copy of ``recorded_project`` that has been pretrained, finetuned and evaluated too."""
+    folder = tmp_path_factory.mktemp("finished") / "project"
+    shutil.copytree(recorded_project, folder)
+    kedro(folder, "run", "--pipelines=pretrain,finetune,evaluate")
     return folder

@@ -18,6 +18,10 @@ for _switch, _value in {
 }.items():
     os.environ.setdefault(_switch, _value)
 
+# Threads of one operation wait asleep. Spinning, they hold up each other wherever cores are shared: a training
+# step of the tiny model on two busy cores took five times as long. Read by OpenMP when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 def __getattr__(name: str) -> Any:
     if name == "HeatmapPredictor":

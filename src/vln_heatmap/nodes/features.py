@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -49,19 +50,30 @@ def cache_frames(sequences: Any, samples: pd.DataFrame, params: ModelParams) -> 
 
 
 def _encode_all(sequences: Any, wanted: list[str], params: ModelParams) -> Iterator[tuple[str, Arrays]]:
-    """Encode sequence after sequence, while a thread decodes the next one."""
+    """Encode sequences side by side, one thread each, and give them in order."""
     if not wanted:
         return
+    import torch
+
     from vln_heatmap.nodes.model.encoder2d import make_encoder
 
     encoder = make_encoder(params.encoder)
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(sequences.load, wanted[0])
-        for key, following in zip(tqdm(wanted, "features", unit="seq"), [*wanted[1:], None], strict=True):
-            sequence = ahead.result()
-            if following is not None:
-                ahead = pool.submit(sequences.load, following)
-            yield key, frame_arrays(sequence, encoder, params.vggt.resolution)
+    side_by_side = before = torch.get_num_threads()
+
+    def arrays(key: str) -> Arrays:
+        return frame_arrays(sequences.load(key), encoder, params.vggt.resolution)
+
+    torch.set_num_threads(1)  # of one operation: whole sequences share the cores better than its parts do
+    try:
+        with ThreadPoolExecutor(side_by_side) as pool:
+            waiting = deque(pool.submit(arrays, key) for key in wanted[: side_by_side + 1])
+            for number, key in enumerate(tqdm(wanted, "features", unit="seq")):
+                done = waiting.popleft().result()
+                if (following := number + side_by_side + 1) < len(wanted):
+                    waiting.append(pool.submit(arrays, wanted[following]))
+                yield key, done
+    finally:
+        torch.set_num_threads(before)
 
 
 def frame_arrays(sequence: Sequence, encoder: Any, resolution: int) -> Arrays:
