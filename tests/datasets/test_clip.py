@@ -70,7 +70,7 @@ def test_colours_are_red_green_blue(tmp_path: Path) -> None:
         (9, 3, [0, 4, 8]),
         (9, 9, list(range(9))),
         (5, 64, list(range(5))),
-        (10, 4, [0, 3, 6, 9]),
+        (10, 5, [0, 2, 4, 7, 9]),
     ],
 )
 @pytest.mark.parametrize("kind", ["video", "folder"])

@@ -166,6 +166,7 @@ def test_a_cell_that_is_known_in_part_is_judged_by_that_part() -> None:
     np.testing.assert_array_equal(target["pixel_weight"], np.full((1, SIZE, SIZE), 0.5))
     np.testing.assert_allclose(target["classes"][0, 0], columns(1, 1, 1, 1, 1, 0, 0, 0))
     np.testing.assert_allclose(target["classes"].sum(1), 1)
+    np.testing.assert_array_equal(target["referred"], np.ones((SIZE, SIZE)))  # no instance named: everything
     np.testing.assert_allclose(target["mask"][0], columns(1, 1, 1, 1, 1, 0, 0, 0) / 2)
 
 
@@ -281,6 +282,15 @@ def test_a_window_depends_on_its_arguments_only(wall: FrameFeatures) -> None:
         for seed in range(12)
     }
     assert len(seen) > 3
+
+
+def test_training_keyframes_are_the_samplers_with_noise_or_any(wall: FrameFeatures) -> None:
+    """Half of the windows have one keyframe of each third of the time before; of the others, 27 in 84 do."""
+    dataset = windows(wall, {"current": 9, "candidates": list(range(9))}, training=True)
+    chosen = [tuple(shown(get(dataset, seed=seed))[:3]) for seed in range(200)]
+    spread = np.mean([sorted(frame // 3 for frame in frames) == [0, 1, 2] for frames in chosen])
+    assert 0.5 < spread < 0.8  # 0.66 is expected
+    assert np.mean([frames == (1, 4, 7) for frames in chosen]) < 0.15  # the middles, by chance
 
 
 def test_without_training_nothing_is_random(wall: FrameFeatures) -> None:

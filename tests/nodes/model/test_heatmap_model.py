@@ -164,23 +164,11 @@ def test_padding_that_is_masked_has_no_part_in_the_loss(model: HeatmapModel) -> 
 
 
 @pytest.mark.parametrize("instruction", ["", synthetic.PHRASES[2]])
-def test_the_gradient_reaches_every_part(model: HeatmapModel, instruction: str) -> None:
+def test_the_gradient_reaches_every_weight(model: HeatmapModel, instruction: str) -> None:
     model.zero_grad()
     loss_of(model, inputs() | {"instructions": [instruction] * 2}, targets()).backward()
-    reached = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
-    for part in (
-        "vggt",
-        "fusion",
-        "language",
-        "enter_language",
-        "leave_language",
-        "detail",
-        "matcher",
-        "head",
-    ):
-        assert any(name.startswith(part + ".") for name in reached), part
-    assert any(name.startswith("referring.") for name in reached)
-    assert "language.model.embed_tokens.weight" in reached
+    silent = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()}
+    assert silent == {"vggt.aggregator.patch_embed.mask_token"}  # official weights have it, nothing uses it
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
@@ -223,6 +211,11 @@ def test_features_are_standardised_by_the_statistics_of_training() -> None:
     model.set_feature_statistics(shift, scale)
     moved = given | {"features": given["features"] * scale[:, None, None] + shift[:, None, None]}
     torch.testing.assert_close(arrays(model(**moved)), plain, atol=1e-3, rtol=1e-3)
+    far = [given | {"features": given["features"].index_fill(2, torch.tensor([3]), v)} for v in (6.0, 1e5)]
+    model.set_feature_statistics(torch.zeros_like(shift), torch.ones_like(scale))
+    torch.testing.assert_close(
+        arrays(model(**far[0])), arrays(model(**far[1]))
+    )  # beyond 6 sigma all is alike
     given["features"][:, :, 3] = 0  # a channel that never varies
     model.set_feature_statistics(torch.zeros_like(shift), torch.zeros_like(scale))
     assert all(value.isfinite().all() for value in arrays(model(**given)).values())
