@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 _jit: Any = njit(cache=True, nogil=True, error_model="numpy")
@@ -51,6 +52,7 @@ def shade(hit, directions, steps, eye, surface, pyramid, light, plain, knee, sky
 
 @_jit
 def _row(array, i):
+    i = np.uint64(i)  # spares a look at the sign
     return array[i, 0], array[i, 1], array[i, 2]
 
 
@@ -97,7 +99,7 @@ def _stride(maps, face, direction, step, depth, facing):
 def _trilinear(pyramid, layer, u, v, stride):
     """Colour in [0, 255] from the two mip levels whose texels are nearest in size to the stride (squared)."""
     texels, sizes, starts = pyramid
-    level = 0.5 * math.log2(max(stride, 1e-12)) + math.log2(sizes[0])
+    level = 0.5 * math.log2(max(stride * sizes[0] * sizes[0], 1e-12))
     level = min(max(level, 0.0), len(sizes) - 1.0)
     low = int(level)
     fine = _bilinear(texels, sizes[low], starts[low], layer, u, v)
@@ -143,14 +145,14 @@ def _volume_light(light, point, n):
     j, fy = _voxel(y * density[1], volume.shape[1])
     k, fz = _voxel(z * density[2], volume.shape[2])
     sides = (0 if n[0] >= 0 else 3, 1 if n[1] >= 0 else 4, 2 if n[2] >= 0 else 5)
-    weights = (n[0] * n[0], n[1] * n[1], n[2] * n[2])
+    weights = n[0] * n[0], n[1] * n[1], n[2] * n[2]
     total = 0.0
     for a in range(min(2, volume.shape[0])):
         for b in range(min(2, volume.shape[1])):
             for c in range(min(2, volume.shape[2])):
                 share = (fx if a else 1 - fx) * (fy if b else 1 - fy) * (fz if c else 1 - fz)
-                for axis in range(3):
-                    total += share * weights[axis] * volume[i + a, j + b, k + c, sides[axis]]
+                cube = volume[i + a, j + b, k + c]
+                total += share * _dot(weights, (cube[sides[0]], cube[sides[1]], cube[sides[2]]))
     return total
 
 
