@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,18 @@ def test_predict_from_python_agrees_with_the_pipeline(
     np.testing.assert_array_equal(result.heatmaps, again.heatmaps)
     assert result.heatmaps.dtype == np.float32
     assert ((result.heatmaps >= 0) & (result.heatmaps <= 1)).all()
+
+
+def test_predict_with_a_named_checkpoint_needs_no_model_of_the_project(
+    finished_project: Path, recorded_project: Path, walk: Any, tmp_path: Path
+) -> None:
+    folder, named = tmp_path / "project", tmp_path / "named"
+    shutil.copytree(recorded_project, folder)
+    shutil.copytree(max((finished_project / "data/06_models/finetuned").iterdir()) / "finetuned", named)
+    video = tmp_path / "walk.mp4"
+    video.write_bytes(encode_rgb(walk, fps=5, crf=18))
+    kedro(folder, "run", "--pipelines=predict", f"--params=predict.video={video},predict.checkpoint={named}")
+    assert (folder / PREDICTION / "heatmaps.npz").is_file()
 
 
 @pytest.mark.parametrize(

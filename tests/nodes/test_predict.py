@@ -74,14 +74,6 @@ def test_the_prediction_is_the_predictors(checkpoint: Checkpoint) -> None:
     np.testing.assert_array_equal(result.masks, result.heatmaps > 0.3)
 
 
-def test_a_named_checkpoint_takes_the_place_of_the_newest(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    other = saved(tmp_path / "other", seed=1)
-    named = predict(checkpoint, long_clip(), checkpoint=str(other.path), threshold=0.2)
-    np.testing.assert_array_equal(named.heatmaps, predict(other, long_clip()).heatmaps)
-    assert named.threshold == 0.2
-    assert np.abs(named.heatmaps - predict(checkpoint, long_clip()).heatmaps).max() > 1e-3
-
-
 def test_a_clip_of_one_frame_has_nothing_to_compare(checkpoint: Checkpoint) -> None:
     still = Clip(walk().rgb[:1], np.zeros(1, np.int64), 1)
     with pytest.raises(ValueError, match="at least 2 frames are needed"):

@@ -153,11 +153,14 @@ class CheckpointDataset(AbstractVersionedDataset[dict[str, Any], Checkpoint]):
         self.metadata = metadata
 
     def load(self) -> Checkpoint:
+        return Checkpoint.open(self._folder(), made_by=self._made_by)
+
+    def _folder(self) -> Path:
+        """The version to load; without versions the folder itself, a checkpoint that a user copied or named."""
         try:
-            path = Path(self._get_load_path())
+            return Path(self._get_load_path())
         except VersionNotFoundError:
-            path = Path(self._filepath)
-        return Checkpoint.open(path, made_by=self._made_by)
+            return Path(self._filepath)
 
     def save(self, data: dict[str, Any]) -> None:
         if set(data) != {"state_dict", "meta"}:
@@ -172,7 +175,7 @@ class CheckpointDataset(AbstractVersionedDataset[dict[str, Any], Checkpoint]):
         replace(Path(self._get_save_path()), write)
 
     def _exists(self) -> bool:
-        folder = Path(self._get_load_path())
+        folder = self._folder()
         return (folder / _WEIGHTS).is_file() and (folder / _STATE).is_file()
 
     def _describe(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def predict_clip(checkpoint: Any, clip: Clip, params: PredictParams) -> Any:
     """Heatmaps of a clip.
 
     Args:
-        checkpoint: ``Checkpoint`` of a finetuned model; ``params.checkpoint`` takes its place if given.
+        checkpoint: ``Checkpoint`` of a finetuned model.
         clip: the frames.
         params: instruction, current view and keyframes (numbers of the whole clip).
 
@@ -30,12 +30,10 @@ def predict_clip(checkpoint: Any, clip: Clip, params: PredictParams) -> Any:
         ValueError: fewer than two frames, a frame that the clip does not have, or a keyframe that cannot be told
             from the current view among the frames that were kept.
     """
-    from vln_heatmap.datasets.checkpoint import Checkpoint
     from vln_heatmap.nodes.model.assemble import model_from_checkpoint
     from vln_heatmap.nodes.model.predictor import HeatmapPredictor
 
-    chosen = Checkpoint.open(params.checkpoint) if params.checkpoint else checkpoint
-    predictor = HeatmapPredictor(model_from_checkpoint(chosen), threshold=params.threshold)
+    predictor = HeatmapPredictor(model_from_checkpoint(checkpoint), threshold=params.threshold)
     current = kept_index(clip, params.current)
     keyframes = None if params.keyframes is None else kept_keyframes(clip, params.keyframes, params.current)
     return predictor.predict(clip.frames, params.instruction, keyframes, current)
