@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -86,10 +87,11 @@ def test_without_a_run_everything_is_swallowed() -> None:
     assert not tracker.active
 
 
-def test_a_copy_in_another_process_writes_to_the_same_run(empty_tracking_db: Path) -> None:
-    client = MlflowClient(f"sqlite:///{empty_tracking_db}")
+def test_a_copy_in_another_process_writes_to_the_same_run(empty_tracking_db: Path, tmp_path: Path) -> None:
+    database = shutil.copy(empty_tracking_db, tmp_path / "mlflow.db")
+    client = MlflowClient(f"sqlite:///{database}")
     run_id = client.create_run("0").info.run_id
-    original = Tracker(f"sqlite:///{empty_tracking_db}", run_id)
+    original = Tracker(f"sqlite:///{database}", run_id)
     original.log_metrics({"loss": 3.0}, 0)
     with pickle.loads(pickle.dumps(original)) as copy:
         copy.log_metrics({"loss": 2.0}, 7)
