@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from vln_heatmap.nodes.model.encoder2d import ENCODERS, DINOv3, EfficientNetLite0, make_encoder, to_grid
+from vln_heatmap.nodes.model.encoder2d import ENCODERS, DINOv3, EfficientNetLite0, make_encoder
+from vln_heatmap.nodes.model.fusion import align_grid
 from vln_heatmap.params import Dinov3Params, Encoder2dParams
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "efficientnet_lite0_reference.json"
@@ -129,7 +130,7 @@ def test_gridding_keeps_image_positions(side: int) -> None:
     def ramp(cells: int) -> torch.Tensor:
         return ((torch.arange(cells) + 0.5) / cells).expand(1, 1, cells, cells)
 
-    torch.testing.assert_close(to_grid(ramp(side), 4)[..., 1:3], ramp(4)[..., 1:3], atol=0.01, rtol=0)
+    torch.testing.assert_close(align_grid(ramp(side), (4, 4))[..., 1:3], ramp(4)[..., 1:3], atol=0.01, rtol=0)
 
 
 def test_an_input_that_is_no_multiple_of_dinov3_s_patch_is_refused() -> None:

@@ -79,18 +79,10 @@ class Encoder2d(nn.Module):
         resized = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True).clamp(0, 1)
         mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (self.mean, self.std))
         maps = self.feature_maps(((resized - mean) / std).contiguous(memory_format=torch.channels_last))
-        parts = [to_grid(level, grid) for level in maps]
+        parts = [align_grid(level, (grid, grid)) for level in maps]
         if self.params.colour:
             parts.append(colour_statistics(resized, grid))
         return torch.cat(parts, dim=1).contiguous()  # [n, channels, g, g]
-
-
-def to_grid(maps: Tensor, grid: int) -> Tensor:
-    """Maps [n, C, h, w] on a grid [n, C, g, g]: means of whole blocks where they fit, else bilinear."""
-    height, width = maps.shape[-2:]
-    if height % grid == 0 and width % grid == 0:
-        return F.avg_pool2d(maps, (height // grid, width // grid))
-    return align_grid(maps, (grid, grid))
 
 
 def colour_statistics(images: Tensor, grid: int) -> Tensor:
