@@ -36,11 +36,11 @@ def walk(name: str = "house_00000_00", actions: str = "fflfrffl") -> Sequence:
     """A walk by forward, left and right steps; its last frame stops."""
     x, z, yaw, states, velocity = 0.0, 1.0, 0.3, [], []
     for action in actions + ".":
-        states.append((x, 0.0, z, yaw, 0.0))
+        states.append((x, 0.0, z, yaw, 0.0, CAMERA_HEIGHT))
         step, turn = {"f": (FORWARD, 0), "l": (0, TURN), "r": (0, -TURN), ".": (0, 0)}[action]
-        velocity.append((step, 0.0, turn))
+        velocity.append((step, 0.0, 0.0, turn, 0.0))
         x, z, yaw = x - np.sin(yaw) * step, z - np.cos(yaw) * step, yaw + turn
-    poses = [look_pose((sx, CAMERA_HEIGHT, sz), sy) for sx, _, sz, sy, _ in states]
+    poses = [look_pose((sx, CAMERA_HEIGHT, sz), sy) for sx, _, sz, sy, *_ in states]
     colour, depth, wall = map(np.stack, zip(*map(box_view, poses), strict=True))
     count = len(states)
     rows = np.arange(count)
@@ -59,6 +59,8 @@ def walk(name: str = "house_00000_00", actions: str = "fflfrffl") -> Sequence:
             "is_first": rows == 0,
             "is_last": rows == count - 1,
             "is_terminal": False,
+            "moved_ids": [[]] * count,
+            "moved_poses": [[]] * count,
             **{key: [item[key].tolist() for item in seen] for key in seen[0]},
         }
     )

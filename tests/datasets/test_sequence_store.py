@@ -51,8 +51,8 @@ def make_sequence(sequence_id: str = "house_00000_00") -> Sequence:
             "frame_index": index,
             "timestamp": index / 10,
             "camera_to_world": [pose.ravel() for pose in poses],
-            "state": [[0.1, 0.0, -0.25 * i, 0.1, 0.0] for i in index],
-            "velocity": [[0.25, 0.0, 0.0]] * LENGTH,
+            "state": [[0.1, 0.0, -0.25 * i, 0.1, 0.0, 1.25] for i in index],
+            "velocity": [[0.25, 0.0, 0.0, 0.0, 0.0]] * LENGTH,
             "action": np.ones(LENGTH, np.int8),
             "collided": np.zeros(LENGTH, bool),
             "is_first": index == 0,
@@ -63,6 +63,8 @@ def make_sequence(sequence_id: str = "house_00000_00") -> Sequence:
             "visible_u": [[0.25, 0.5]] * LENGTH,
             "visible_v": [[0.5, 0.75]] * LENGTH,
             "visible_depth": [[1.5, 2.5]] * LENGTH,
+            "moved_ids": [[7]] * LENGTH,
+            "moved_poses": [look_pose((0.1, 0.2, 0.3), 0.4).ravel()] * LENGTH,
         }
     )
     metadata = {

@@ -162,7 +162,7 @@ def test_frames_describe_their_images(store: SequenceStore) -> None:
 def test_poses_states_and_velocities_agree(store: SequenceStore) -> None:
     for stored in store.values():
         frames, metadata = stored.frames, stored.metadata
-        states = np.stack(frames["state"].to_list()).astype(float)  # [T, 5]
+        states = np.stack(frames["state"].to_list()).astype(float)  # [T, 6]
         eyes = stored.poses[:, :3, 3]
         np.testing.assert_allclose(
             eyes - states[:, :3], [[0, metadata["camera_height"], 0]] * len(eyes), atol=1e-5
@@ -170,14 +170,15 @@ def test_poses_states_and_velocities_agree(store: SequenceStore) -> None:
         forward = stored.poses[:, :3, 2]
         np.testing.assert_allclose(np.arcsin(forward[:, 1]), states[:, 4], atol=1e-6)
         np.testing.assert_allclose(np.arctan2(-forward[:, 0], -forward[:, 2]), states[:, 3], atol=1e-5)
-        velocity = np.stack(frames["velocity"].to_list()).astype(float)  # [T, 3]
+        velocity = np.stack(frames["velocity"].to_list()).astype(float)  # [T, 5]
         yaw = states[:-1, 3]
         moved = velocity[:-1, 0, None] * np.stack([-np.sin(yaw), -np.cos(yaw)], 1)
         moved += velocity[:-1, 1, None] * np.stack([-np.cos(yaw), np.sin(yaw)], 1)
         np.testing.assert_allclose(moved, np.diff(states[:, [0, 2]], axis=0), atol=1e-5)
-        expected = {0: (0, 0, 0), 1: (0.25, 0, 0), 2: (0, 0, math.pi / 12), 3: (0, 0, -math.pi / 12)}
+        turn = math.pi / 12
+        expected = {0: (0,) * 5, 1: (0.25, 0, 0, 0, 0), 2: (0, 0, 0, turn, 0), 3: (0, 0, 0, -turn, 0)}
         for action, collided, motion in zip(frames["action"], frames["collided"], velocity, strict=True):
-            np.testing.assert_allclose(motion, (0, 0, 0) if collided else expected[action], atol=1e-5)
+            np.testing.assert_allclose(motion, (0,) * 5 if collided else expected[action], atol=1e-5)
         assert frames["action"].iloc[-1] == 0
         assert frames["is_first"].tolist() == [True] + [False] * (len(frames) - 1)
 

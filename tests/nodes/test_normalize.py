@@ -51,13 +51,14 @@ def sequence(length: int, seen: dict[int, list[int]] | None = None, **metadata: 
     """A walk in which frame t shows ``seen[t]`` (default: wall and chair), each on 400 pixels."""
     rng = np.random.default_rng(length)
     visible = [(seen or {}).get(t, [1, 2]) for t in range(length)]
-    velocity = np.concatenate([rng.normal(size=(length - 1, 3)), np.zeros((1, 3))])
+    velocity = np.concatenate([rng.normal(size=(length - 1, 5)), np.zeros((1, 5))])
     frames = pd.DataFrame(
         {
             "frame_index": np.arange(length),
-            "state": list(rng.normal(size=(length, 5)).astype(np.float32)),
+            "state": list(rng.normal(size=(length, 6)).astype(np.float32)),
             "velocity": list(velocity.astype(np.float32)),
             "action": np.ones(length, np.int8),
+            "moved_ids": [[]] * length,
             "visible_ids": visible,
             "visible_pixels": [[400] * len(ids) for ids in visible],
             "visible_u": [[0.1 * i for i in ids] for ids in visible],
@@ -206,7 +207,7 @@ def test_only_training_frames_are_measured_and_no_velocity_of_last_frames() -> N
 
 def test_a_number_that_is_not_finite_names_its_sequence() -> None:
     broken = sequence(5)
-    broken.frames.at[2, "state"] = np.array([0, np.nan, 0, 0, 0], np.float32)
+    broken.frames.at[2, "state"] = np.array([0, np.nan, 0, 0, 0, 0], np.float32)
     with pytest.raises(ValueError, match="state of bad_00: row 2 has nan in dimension 1"):
         compute_statistics({"bad_00": broken}, splits_of({"bad_00": broken}))
 

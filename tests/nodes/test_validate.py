@@ -104,7 +104,7 @@ FAULTS: dict[str, tuple[Callable[[Sequence], Sequence], set[str]]] = {
     "unknown action": (set_cell("action", 3, 9), {"unknown_action"}),
     "frame twice": (set_cell("frame_index", 3, 2), {"duplicate_frame", "frame_order"}),
     "two first frames": (set_cell("is_first", 3, True), {"wrong_flag"}),
-    "wrong velocity": (set_cell("velocity", 1, (0.0, 0.25, 0.0)), {"state_against_velocity"}),
+    "wrong velocity": (set_cell("velocity", 1, (0.0, 0.25, 0.0, 0.0, 0.0)), {"state_against_velocity"}),
     "no objects": (without_objects, {"unreadable"}),
     "no depth": (blind, {"no_depth"}),
     "one frame": (lambda sequence: walk(sequence.id, ""), {"length"}),
@@ -296,9 +296,11 @@ def test_rotation_measures() -> None:
 
 def test_velocity_leads_from_state_to_state() -> None:
     yaw = np.pi / 2  # looks along -x, left is +z
-    states = np.array([[0, 0, 0, yaw, 0], [-0.25, 0, 0.1, yaw + 0.3 - 2 * np.pi, 0]])
-    assert velocity_error(states, np.array([[0.25, 0.1, 0.3], [0, 0, 0]])) == pytest.approx(0, abs=1e-12)
-    assert velocity_error(states, np.array([[0.25, 0.1, 0.2], [0, 0, 0]])) == pytest.approx(0.1)
+    states = np.array([[0, 0, 0, yaw, 0, 1], [-0.25, 0.1, 0.1, yaw + 0.3 - 2 * np.pi, 0.2, 1.5]])
+    assert velocity_error(states, np.array([[0.25, 0.1, 0.6, 0.3, 0.2], [0] * 5])) == pytest.approx(
+        0, abs=1e-12
+    )
+    assert velocity_error(states, np.array([[0.25, 0.1, 0.6, 0.2, 0.2], [0] * 5])) == pytest.approx(0.1)
 
 
 def test_visible_error_is_the_share_of_pixels_in_dispute() -> None:

@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 from vln_heatmap.geometry.cameras import PinholeCamera
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 #: Columns of ``frames.parquet``, one row a frame.
 FRAME_COLUMNS: dict[str, str] = {
     "frame_index": "int64: 0 .. T-1",
     "timestamp": "float64: seconds from the first frame",
     "camera_to_world": "list<double>[16]: row-major 4x4 pose, OpenCV camera, world +Y up, metres",
-    "state": "list<float>[5]: agent x, y, z (floor point, metres), yaw, camera pitch (radians)",
-    "velocity": "list<float>[3]: motion to the next frame in the agent's frame: forward m, left m, yaw rad",
-    "action": "int8: discrete action taken at this frame (0 stop, 1 forward, 2 left, 3 right), last row 0",
+    "state": "list<float>[6]: agent x, y, z (floor point, m), yaw, camera pitch (rad), camera height over it (m)",
+    "velocity": "list<float>[5]: the camera's motion to the next frame: forward, left, up (m), yaw, pitch (rad)",
+    "action": "int8: action taken at this frame (0 stop, 1 forward, 2 left, 3 right; -1 free motion), last row 0",
     "collided": "bool: the action taken at this frame bumped into something",
     "is_first": "bool",
     "is_last": "bool",
@@ -33,6 +33,8 @@ FRAME_COLUMNS: dict[str, str] = {
     "visible_u": "list<float>: mean column of its pixels / W, in [0, 1]",
     "visible_v": "list<float>: mean row of its pixels / H, in [0, 1]",
     "visible_depth": "list<float>: median z-depth of its pixels, metres",
+    "moved_ids": "list<int32>: instances that are not where they rest, ascending",
+    "moved_poses": "list<double>[16 each]: row-major 4x4 world transform of each moved instance from rest",
 }
 
 

@@ -51,6 +51,8 @@ _SCHEMA = pa.schema(
         ("visible_u", pa.list_(pa.float32())),
         ("visible_v", pa.list_(pa.float32())),
         ("visible_depth", pa.list_(pa.float32())),
+        ("moved_ids", pa.list_(pa.int32())),
+        ("moved_poses", pa.list_(pa.float64())),
     ]
 )
 

@@ -22,8 +22,8 @@ from vln_heatmap.params import NormalizeParams
 SPLITS = ("train", "val", "test")
 #: Dimensions of the columns of the frame table that are measured.
 DIMENSIONS = {
-    "state": ("x", "y", "z", "yaw", "pitch"),
-    "velocity": ("forward", "left", "turn"),
+    "state": ("x", "y", "z", "yaw", "pitch", "camera_height"),
+    "velocity": ("forward", "left", "up", "yaw", "pitch"),
 }
 
 

@@ -21,8 +21,8 @@ from vln_heatmap.geometry.cameras import look_pose
 from vln_heatmap.simulation.instructions import sequence_instructions
 from vln_heatmap.simulation.routes import route_instruction
 from vln_heatmap.simulation.scene import Scene
-from vln_heatmap.simulation.simulators.base import AgentState, Observation, Simulator
-from vln_heatmap.simulation.trajectories import Walk
+from vln_heatmap.simulation.simulators.base import Observation, Simulator
+from vln_heatmap.simulation.trajectories import Walk, WalkStep
 from vln_heatmap.simulation.visibility import visible_instances
 
 
@@ -33,10 +33,16 @@ class Mount:
     height: float
     pitch: float
 
-    def pose(self, state: AgentState) -> NDArray[np.float64]:
-        """camera_to_world [4, 4] of the camera when the agent is in ``state``."""
-        x, y, z = state.position
-        return look_pose((x, y + self.height, z), state.yaw, self.pitch)
+    def state(self, step: WalkStep) -> NDArray[np.float64]:
+        """The ``state`` column [6] of a step."""
+        lifted, tilted = self.height + step.lift, self.pitch + step.tilt
+        return np.array([*step.state.position, step.state.yaw, tilted, lifted])
+
+
+def camera_pose(state: NDArray[np.float64]) -> NDArray[np.float64]:
+    """camera_to_world [4, 4] of a ``state`` [6]: floor point x, y, z, yaw, pitch, height above it."""
+    x, y, z, yaw, pitch, height = state
+    return look_pose((x, y + height, z), yaw, pitch)
 
 
 def record(
@@ -61,8 +67,9 @@ def record(
         instructions: greatest number of referring phrases; a walk that stopped at its goal also gets a route.
         details: more metadata (trajectory, walk number, seed).
     """
-    views = [sim.render(mount.pose(step.state)) for step in walk.steps]
-    frames = _frame_table(walk, views, mount, fps)
+    states = np.stack([mount.state(step) for step in walk.steps])  # [T, 6]
+    views = [sim.render(camera_pose(state)) for state in states]
+    frames = _frame_table(walk, states, views, fps)
     pixels = sim.camera.width * sim.camera.height
     spoken = sequence_instructions(
         scene.instances, scene.rooms, frames, rng, count=instructions, image_pixels=pixels
@@ -108,16 +115,17 @@ def describe_objects(scene: Scene) -> list[dict[str, Any]]:
     ]
 
 
-def _frame_table(walk: Walk, views: Items[Observation], mount: Mount, fps: float) -> pd.DataFrame:
+def _frame_table(
+    walk: Walk, states: NDArray[np.float64], views: Items[Observation], fps: float
+) -> pd.DataFrame:
     steps, length = walk.steps, len(walk.steps)
     index = np.arange(length)
-    states = np.array([[*step.state.position, step.state.yaw, mount.pitch] for step in steps])  # [T, 5]
     visible = [visible_instances(view.instance, depth_to_millimetres(view.depth)) for view in views]
     return pd.DataFrame(
         {
             "frame_index": index,
             "timestamp": index / fps,
-            "camera_to_world": [mount.pose(step.state).ravel() for step in steps],
+            "camera_to_world": [camera_pose(state).ravel() for state in states],
             "state": list(states.astype(np.float32)),
             "velocity": list(velocities(states).astype(np.float32)),
             "action": np.array([step.action for step in steps], np.int8),
@@ -125,26 +133,29 @@ def _frame_table(walk: Walk, views: Items[Observation], mount: Mount, fps: float
             "is_first": index == 0,
             "is_last": index == length - 1,
             "is_terminal": (index == length - 1) & walk.stopped,
+            "moved_ids": [np.zeros(0, np.int32)] * length,
+            "moved_poses": [np.zeros(0)] * length,
             **{name: [columns[name] for columns in visible] for name in visible[0]},  # type: ignore[literal-required]
         }
     )
 
 
 def velocities(states: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Motion to the next frame in the agent's own frame.
+    """The camera's motion to the next frame, in the agent's own frame.
 
     Args:
-        states: [T, >= 4] agent x, y, z in metres and yaw in radians.
+        states: [T, 6] floor point x, y, z in metres, yaw and pitch in radians, camera height in metres.
 
     Returns:
-        [T, 3]: forward and left in metres, turn in radians (left is +); the last row is 0.
+        [T, 5]: forward, left and up in metres, yaw (left is +) and pitch in radians; the last row is 0.
     """
     yaw = states[:-1, 3]
     dx, dz = np.diff(states[:, 0]), np.diff(states[:, 2])  # [T - 1]
     forward = -np.sin(yaw) * dx - np.cos(yaw) * dz
     left = -np.cos(yaw) * dx + np.sin(yaw) * dz
     turn = (np.diff(states[:, 3]) + math.pi) % (2 * math.pi) - math.pi
-    return np.concatenate([np.stack([forward, left, turn], axis=1), np.zeros((1, 3))])
+    up, tilt = np.diff(states[:, 1] + states[:, 5]), np.diff(states[:, 4])
+    return np.concatenate([np.stack([forward, left, up, turn, tilt], axis=1), np.zeros((1, 5))])
 
 
 def _rounded(point: Items[float]) -> list[float]:

@@ -6,6 +6,7 @@ storey at y = 0), so that two renderers that are given the same scene can be com
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,7 +25,8 @@ class Instance:
         category: what it is ("chair", "wall").
         colour: a plain colour name ("red") if a person would use one to tell it apart, else "".
         room: index into ``Scene.rooms``, -1 if it belongs to none.
-        box_min, box_max: axis-aligned bounding box in the world, metres.
+        box_min, box_max: axis-aligned bounding box in the world, metres, at rest.
+        movable: whether a person could carry it off (a chair, a box; not a wardrobe).
     """
 
     id: int
@@ -33,6 +35,7 @@ class Instance:
     room: int
     box_min: tuple[float, float, float]
     box_max: tuple[float, float, float]
+    movable: bool = False
 
     @property
     def centre(self) -> NDArray[np.float64]:
@@ -41,10 +44,12 @@ class Instance:
 
 @dataclass(frozen=True)
 class Room:
-    """An axis-aligned room: type name ("kitchen") and inner floor rectangle (x0, z0, x1, z1) in metres."""
+    """An axis-aligned room: type name ("kitchen"), inner floor rectangle (x0, z0, x1, z1) and height y of its
+    floor, in metres."""
 
     name: str
     rectangle: tuple[float, float, float, float]
+    floor: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,14 @@ class LightVolume:
 
 
 @dataclass(frozen=True)
+class LightSource:
+    """What one group of lights ("daylight", "lamps") adds to the light of a scene; all of them add up to it."""
+
+    name: str
+    light: LightVolume = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Scene:
     """Geometry, looks and meaning of one building.
 
@@ -79,6 +92,8 @@ class Scene:
         instances: what there is; ``instances[i].id == i + 1``.
         rooms: inner rectangles; may be empty for scenes from files.
         light: baked light, None for the renderers' plain default.
+        sources: the same light by source, for simulators that dim them (``Simulator.illuminate``); empty if
+            the light cannot be divided.
     """
 
     name: str
@@ -93,11 +108,21 @@ class Scene:
     instances: tuple[Instance, ...]
     rooms: tuple[Room, ...] = ()
     light: LightVolume | None = field(default=None, repr=False)
+    sources: tuple[LightSource, ...] = ()
 
-    def room_at(self, x: float, z: float) -> int:
-        """Index of the room that holds floor point (x, z), -1 if none does."""
-        for index, room in enumerate(self.rooms):
-            x0, z0, x1, z1 = room.rectangle
-            if x0 <= x <= x1 and z0 <= z <= z1:
-                return index
-        return -1
+    def room_at(self, x: float, z: float, y: float = 0.0) -> int:
+        """Index of the room that holds point (x, y, z): the highest of those above it whose floor is at most
+        0.5 m above y; -1 if there is none."""
+        return room_at(self.rooms, x, z, y)
+
+
+def room_at(rooms: Sequence[Room], x: float, z: float, y: float = 0.0) -> int:
+    """``Scene.room_at`` of any rooms."""
+    found = [
+        (room.floor, index)
+        for index, room in enumerate(rooms)
+        if room.rectangle[0] <= x <= room.rectangle[2]
+        and room.rectangle[1] <= z <= room.rectangle[3]
+        and room.floor <= y + 0.5
+    ]
+    return max(found, key=lambda item: (item[0], -item[1]))[1] if found else -1

@@ -30,11 +30,16 @@ _TRIES = 60
 
 
 class WalkStep(NamedTuple):
-    """One frame: where the agent stood, what it did there, whether that bumped into something."""
+    """One frame: where the agent stood, what it did there, whether that bumped into something.
+
+    ``lift`` (metres) and ``tilt`` (radians, up is +) are added to the camera's height and pitch in this frame.
+    """
 
     state: AgentState
     action: int
     collided: bool
+    lift: float = 0.0
+    tilt: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,8 @@ def frame_facts(frames: pd.DataFrame, metadata: dict[str, Any]) -> pd.DataFrame:
         no object of the metadata has).
     """
     poses = np.stack(frames["camera_to_world"].to_list()).astype(np.float64).reshape(-1, 4, 4)  # [T, 4, 4]
-    states = np.stack(frames["state"].to_list()).astype(np.float64)  # [T, 5]
-    velocities = np.stack(frames["velocity"].to_list()).astype(np.float64)  # [T, 3]
+    states = np.stack(frames["state"].to_list()).astype(np.float64)  # [T, 6]
+    velocities = np.stack(frames["velocity"].to_list()).astype(np.float64)  # [T, 5]
     rows = np.arange(len(frames))
     last = rows == len(frames) - 1
     known = {int(item["id"]) for item in metadata["objects"]}
@@ -90,7 +90,7 @@ def frame_facts(frames: pd.DataFrame, metadata: dict[str, Any]) -> pd.DataFrame:
         "rotation_error": rotation_error(poses),
         "step": _until_next(np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=-1)),
         "turn": _until_next(rotation_angles(poses[:-1], poses[1:])),
-        "state_error": state_error(poses, states, float(metadata["camera_height"])),
+        "state_error": state_error(poses, states),
         "velocity_error": _until_next(velocity_error(states, velocities)),
         "visible": frames["visible_ids"].map(len),
         "unknown_ids": frames["visible_ids"].map(lambda ids: len({int(i) for i in ids} - known)),
@@ -181,28 +181,29 @@ def rotation_angles(source: NDArray[np.float64], target: NDArray[np.float64]) ->
         return np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
 
 
-def state_error(
-    poses: NDArray[np.float64], states: NDArray[np.float64], camera_height: float
-) -> NDArray[np.float64]:
-    """Largest difference [T] between camera poses [T, 4, 4] and the agent's states [T, 5] (x, y, z, yaw,
-    pitch) with the camera ``camera_height`` metres above the floor."""
-    expected = [look_pose((x, y + camera_height, z), yaw, pitch) for x, y, z, yaw, pitch in states]
+def state_error(poses: NDArray[np.float64], states: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Largest difference [T] between camera poses [T, 4, 4] and the agent's states [T, 6] (floor point x, y, z,
+    yaw, pitch, camera height above the floor point)."""
+    expected = [look_pose((x, y + height, z), yaw, pitch) for x, y, z, yaw, pitch, height in states]
     with np.errstate(invalid="ignore"):
         return np.abs(poses - np.stack(expected)).max(axis=(1, 2))
 
 
 def velocity_error(states: NDArray[np.float64], velocities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Largest difference [T - 1] between states [T, 5] and where velocities [T, 3] lead from the one before.
+    """Largest difference [T - 1] between states [T, 6] and where velocities [T, 5] lead from the one before.
 
-    Velocity is forward and left in metres in the agent's frame (yaw 0 looks along -Z) and the change of yaw.
+    Velocity is the camera's motion forward, left and up in metres in the agent's frame (yaw 0 looks along -Z),
+    and the change of yaw and pitch.
     """
-    yaw, (forward, left, turn) = states[:-1, 3], velocities[:-1].T
+    yaw, (forward, left, up, turn, tilt) = states[:-1, 3], velocities[:-1].T
     x = -np.sin(yaw) * forward - np.cos(yaw) * left  # [T-1]
     z = -np.cos(yaw) * forward + np.sin(yaw) * left  # [T-1]
-    motion = np.diff(states, axis=0)  # [T-1, 5]
+    motion = np.diff(states, axis=0)  # [T-1, 6]
     with np.errstate(invalid="ignore"):
         rotation = np.abs(np.angle(np.exp(1j * (motion[:, 3] - turn))))  # [T-1]
-        return np.max([np.abs(motion[:, 0] - x), np.abs(motion[:, 2] - z), rotation], axis=0)
+        rise = motion[:, 1] + motion[:, 5] - up  # [T-1]
+        moves = [motion[:, 0] - x, motion[:, 2] - z, rise, motion[:, 4] - tilt, rotation]
+        return np.abs(moves).max(axis=0)
 
 
 def visible_error(instance: NDArray[np.int32], ids: Iterable[int], pixels: Iterable[int]) -> float:

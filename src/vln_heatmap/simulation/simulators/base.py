@@ -6,6 +6,7 @@ within a millimetre away from edges); only colours may differ a little.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -18,6 +19,8 @@ from vln_heatmap.simulation.scene import Scene
 #: Discrete actions, numbered as StreamVLN and VLN-CE number them.
 STOP, FORWARD, TURN_LEFT, TURN_RIGHT = 0, 1, 2, 3
 ACTION_NAMES = ("stop", "forward", "turn_left", "turn_right")
+#: In a recording: the camera moved on freely, as ``velocity`` says. No simulator steps it.
+MOVE = -1
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,17 @@ class Simulator(Protocol):
 
     def render(self, camera_to_world: NDArray[np.float64]) -> Observation:
         """Render the view of a camera pose [4, 4] (OpenCV camera, world +Y up)."""
+
+    def move(self, motions: Mapping[int, NDArray[np.float64]]) -> None:
+        """Put instances (by id) where rigid transforms [4, 4] take them from rest, in the world; all others go
+        back to rest. Only what is seen changes: navigation is that of the scene at rest."""
+
+    def illuminate(self, weights: Mapping[str, float]) -> None:
+        """Scale the scene's light sources (by name, >= 0); those that are not named shine with 1.
+
+        Raises:
+            ValueError: the scene has no such source, or a weight is negative.
+        """
 
     def random_navigable_point(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """A uniformly drawn floor point [3] where the agent can stand.

@@ -7,6 +7,7 @@ embedded simulators walk alike on the same scene.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from vln_heatmap.params import AgentParams
 from vln_heatmap.simulation.navigation import NavigationGrid
 from vln_heatmap.simulation.scene import Scene
 from vln_heatmap.simulation.simulators.base import AgentState, Observation, StepResult
+from vln_heatmap.simulation.variants import illuminated, moved
 
 
 class EmbeddedSimulator(ABC):
@@ -32,7 +34,9 @@ class EmbeddedSimulator(ABC):
     def __init__(self, camera: PinholeCamera, *, agent: AgentParams) -> None:
         self.camera = camera
         self.agent = agent
-        self._scene: Scene | None = None
+        self._scene: Scene | None = None  # at rest, in its own light
+        self._motions: dict[int, NDArray[np.float64]] = {}
+        self._weights: dict[str, float] = {}
         self._navigation: NavigationGrid | None = None
 
     @property
@@ -66,9 +70,34 @@ class EmbeddedSimulator(ABC):
         """
         _check_scene(scene)
         self._release_scene()
-        self._scene, self._navigation = None, None
+        self._scene, self._navigation, self._motions, self._weights = None, None, {}, {}
         self._upload(scene)
         self._scene = scene
+
+    def move(self, motions: Mapping[int, NDArray[np.float64]]) -> None:
+        """Put instances where rigid transforms [4, 4] take them from rest; all others go back to rest.
+
+        Raises:
+            ValueError: the scene has no such instance, or a transform is not rigid.
+        """
+        shown = moved(self.scene, motions)
+        self._motions = {key: np.array(motion, np.float64) for key, motion in motions.items()}
+        self._show(illuminated(shown, self._weights))
+
+    def illuminate(self, weights: Mapping[str, float]) -> None:
+        """Scale the scene's light sources; those that are not named shine with 1.
+
+        Raises:
+            ValueError: the scene has no such source, or a weight is negative.
+        """
+        shown = illuminated(self.scene, weights)
+        self._weights = dict(weights)
+        self._show(moved(shown, self._motions))
+
+    def _show(self, scene: Scene) -> None:
+        """Draw a variant of the loaded scene from now on."""
+        self._release_scene()
+        self._upload(scene)
 
     def render(self, camera_to_world: NDArray[np.float64]) -> Observation:
         """Render the view of a camera pose [4, 4] (OpenCV camera, world +Y up); depth is z-depth in metres.
