@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,34 @@ def test_the_round_trip_restores_the_light(house, restored):
     assert restored.light is not None
     for key in ("irradiance", "origin", "size"):
         assert np.array_equal(getattr(house.light, key), getattr(restored.light, key))
+
+
+def test_the_round_trip_restores_the_sources_of_light(house, restored):
+    assert [source.name for source in restored.sources] == ["daylight", "lamps"]
+    for before, after in zip(house.sources, restored.sources, strict=True):
+        for key in ("irradiance", "origin", "size"):
+            assert np.array_equal(getattr(before.light, key), getattr(after.light, key))
+
+
+def test_the_round_trip_restores_floors_and_what_is_movable(house, tmp_path):
+    first = replace(house.rooms[0], floor=2.85)
+    save_scene(replace(house, rooms=(first, *house.rooms[1:])), tmp_path / "upstairs.glb")
+    again = load_scene(tmp_path / "upstairs.glb")
+    assert [room.floor for room in again.rooms] == [2.85, *[0.0] * (len(house.rooms) - 1)]
+    assert {i.movable for i in again.instances} == {True, False}
+    assert [i.movable for i in again.instances] == [i.movable for i in house.instances]
+
+
+def test_files_without_floors_sources_and_movables_still_load(house, tmp_path):
+    save_scene(house, tmp_path / "old.glb")
+    data = (tmp_path / "old.glb").read_bytes()
+    for key in (b'"floor"', b'"sources"', b'"movable"'):
+        data = data.replace(key, b'"x' + key[2:])
+    (tmp_path / "old.glb").write_bytes(data)
+    old = load_scene(tmp_path / "old.glb")
+    assert [room.floor for room in old.rooms] == [0.0] * len(house.rooms)
+    assert old.sources == ()
+    assert not any(i.movable for i in old.instances)
 
 
 def test_a_second_round_trip_changes_nothing(restored, tmp_path):

@@ -5,10 +5,10 @@ import pytest
 
 from vln_heatmap.params import HouseParams
 from vln_heatmap.simulation.houses import generate_house
-from vln_heatmap.simulation.houses.lighting import bake_light, fibonacci_sphere
+from vln_heatmap.simulation.houses.lighting import bake_light, fibonacci_sphere, total_light
 from vln_heatmap.simulation.houses.meshes import Part, box, box_between
 from vln_heatmap.simulation.houses.shading import corner_normals
-from vln_heatmap.simulation.scene import Instance, Room, Scene
+from vln_heatmap.simulation.scene import Instance, LightVolume, Room, Scene
 
 
 def soup(parts: list[tuple[str, Part]], rooms: tuple[Room, ...]) -> Scene:
@@ -48,6 +48,11 @@ def shell(x0: float, x1: float) -> list[tuple[str, Part]]:
     return parts
 
 
+def baked(scene: Scene, emission: np.ndarray, **settings) -> LightVolume:
+    """The light of a scene with one source."""
+    return total_light(bake_light(scene, {"lamps": emission}, **settings))
+
+
 def sample(light, point) -> np.ndarray:
     """Irradiance [6] of the voxel around a point."""
     index = (np.array(point) - light.origin) / light.size * light.irradiance.shape[:3]
@@ -60,7 +65,7 @@ def lamp_room():
     scene = soup(parts, (Room("hall", (-2.0, -2.0, 2.0, 2.0)),))
     emission = np.zeros(len(parts) + 1)
     emission[-1] = 6.0
-    return bake_light(scene, emission, voxel=0.25, rays=64, exposure=0.9)
+    return baked(scene, emission, voxel=0.25, rays=64, exposure=0.9)
 
 
 def test_directions_are_unit_vectors_that_balance():
@@ -108,7 +113,7 @@ def test_a_wall_keeps_light_out_of_the_next_room():
     rooms = (Room("hall", (-2.0, -2.0, 2.0, 2.0)), Room("office", (2.2, -2.0, 6.2, 2.0)))
     emission = np.zeros(len(parts) + 1)
     emission[-1] = 6.0
-    light = bake_light(soup(parts, rooms), emission, voxel=0.25, rays=32, exposure=0.8)
+    light = baked(soup(parts, rooms), emission, voxel=0.25, rays=32, exposure=0.8)
     dark = sample(light, (4.0, 1.0, 0.0))
     assert dark == pytest.approx(np.full(6, 0.25 * 0.8))
     assert sample(light, (0.1, 0.5, 0.1)).mean() > 3 * dark.mean()
@@ -119,14 +124,14 @@ def test_voxels_inside_furniture_take_the_light_around_it():
     parts.append(("ceiling light", box((0.3, 0.06, 0.3), (-1, 2.3, 0), "m")))
     emission = np.zeros(len(parts) + 1)
     emission[-1] = 6.0
-    light = bake_light(soup(parts, (Room("hall", (-2.0, -2.0, 2.0, 2.0)),)), emission, voxel=0.2, rays=48)
+    light = baked(soup(parts, (Room("hall", (-2.0, -2.0, 2.0, 2.0)),)), emission, voxel=0.2, rays=48)
     assert sample(light, (1.2, 1.1, 0.0)) == pytest.approx(sample(light, (1.2, 1.3, 0.0)))
 
 
 def test_emission_of_the_wrong_length_is_refused(lamp_room):
     scene = soup(shell(-1.0, 1.0), ())
     with pytest.raises(ValueError, match="emission must have 7 entries, got 3"):
-        bake_light(scene, np.zeros(3))
+        bake_light(scene, {"lamps": np.zeros(3)})
 
 
 @pytest.mark.parametrize("seed", [0, 5])
@@ -143,3 +148,46 @@ def test_houses_are_neither_dark_nor_burnt_out(seed):
     low, high = house.vertices.min(axis=0), house.vertices.max(axis=0)
     assert (light.origin <= low).all()
     assert (light.origin + light.size >= high - 1e-4).all()
+
+
+@pytest.fixture(scope="module")
+def two_lamps():
+    """A hall with a weak and a strong lamp, each a source, and an office that neither reaches."""
+    lamps = [("ceiling light", box((0.3, 0.06, 0.3), (x, 2.3, 0), "m")) for x in (-1.2, 1.2)]
+    parts = [*shell(-2.0, 2.0), *lamps]
+    scene = soup(parts, (Room("hall", (-2.0, -2.0, 2.0, 2.0)),))
+    emissions = {name: np.zeros(len(parts) + 1) for name in ("left", "right")}
+    emissions["left"][-2], emissions["right"][-1] = 10.0, 30.0
+    return scene, emissions, bake_light(scene, emissions, voxel=0.25, rays=32)
+
+
+def test_sources_add_up_to_the_light_of_all_together(two_lamps):
+    scene, emissions, sources = two_lamps
+    assert [source.name for source in sources] == ["left", "right"]
+    together = baked(scene, emissions["left"] + emissions["right"], voxel=0.25, rays=32)
+    assert total_light(sources).irradiance == pytest.approx(together.irradiance, abs=2e-5)
+    assert min(source.light.irradiance.min() for source in sources) >= 0
+
+
+def test_a_source_is_strongest_below_its_own_lamp_and_in_proportion_to_its_power(two_lamps):
+    left, right = (source.light for source in two_lamps[2])
+    for light, x in ((left, -1.2), (right, 1.2)):
+        assert sample(light, (x, 1.0, 0.1))[1] > sample(light, (-x, 1.0, 0.1))[1]
+    weak, strong = sample(left, (-0.1, 0.6, 0.1))[1], sample(right, (0.1, 0.6, 0.1))[1]
+    assert strong / weak == pytest.approx(3, rel=0.15)  # mirror images but for the power
+
+
+def test_houses_have_daylight_and_lamps_that_add_up_to_their_light():
+    house = generate_house(1, HouseParams(texture_size=16, light_rays=16, light_voxel=0.4))
+    assert [source.name for source in house.sources] == ["daylight", "lamps"]
+    day, lamps = (source.light.irradiance for source in house.sources)
+    assert np.array_equal(day + lamps, house.light.irradiance)
+    window = next(i for i in house.instances if i.category == "window")
+    lamp = next(i for i in house.instances if i.category == "ceiling light")
+    inside = np.array(house.rooms[window.room].rectangle).reshape(2, 2).mean(axis=0)
+    towards = 0.85 * window.centre[[0, 2]] + 0.15 * inside
+    by_day, by_lamp = (
+        [sample(s.light, (point[0], y, point[1])).max() for s in house.sources]
+        for point, y in ((towards, window.centre[1]), (lamp.centre[[0, 2]], lamp.box_min[1] - 0.3))
+    )
+    assert by_day[0] / by_day[1] > by_lamp[0] / by_lamp[1]

@@ -41,7 +41,14 @@ class HouseParams(Params):
     side_min: float = Field(7.0, ge=5.0, le=20.0, description="shortest outer side in metres")
     side_max: float = Field(12.0, ge=5.0, le=20.0, description="longest outer side in metres")
     height: float = Field(2.6, ge=2.3, le=4.0, description="floor to ceiling in metres")
+    storeys: int = Field(1, ge=1, le=2, description="floors; two are joined by stairs")
     furniture: float = Field(1.0, ge=0.0, le=1.0, description="share of the furniture that is kept")
+    clutter: Literal["none", "low", "normal", "high"] = Field(
+        "normal", description="amount of small movable things on floors and furniture"
+    )
+    pattern: Literal["mixed", "repetitive", "distinctive"] = Field(
+        "mixed", description="surfaces: shared by rooms | the same regular patterns all over | no two alike"
+    )
     texture_size: int = Field(128, ge=16, le=1024, description="edge of a texture in pixels")
     light: bool = Field(True, description="bake soft light")
     light_voxel: float = Field(0.3, ge=0.2, le=1.0, description="edge of a light voxel in metres")

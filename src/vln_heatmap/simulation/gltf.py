@@ -1,8 +1,9 @@
 """Scenes as binary glTF: what we generate can be opened anywhere, and anybody's building can be loaded.
 
 Invariant: what ``save_scene`` wrote, ``load_scene`` gives back: the same triangles, ids, textures, rooms and
-light; in any other file, each node with a mesh is one instance. What glTF has no word for travels in
-``extras``: id, category, colour and room of a node, and the rest of the scene under the key ``vln_heatmap``.
+light by source; in any other file, each node with a mesh is one instance. What glTF has no word for travels in
+``extras``: id, category, colour, room and movability of a node, and the rest of the scene under the key
+``vln_heatmap``, of which older files may lack some.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from PIL import Image
 from trimesh.exchange.gltf import load_glb, load_gltf
 from trimesh.visual.material import PBRMaterial
 
-from vln_heatmap.simulation.scene import Instance, LightVolume, Room, Scene
+from vln_heatmap.simulation.scene import Instance, LightSource, LightVolume, Room, Scene
 
 _KEY = "vln_heatmap"
 _PLAIN_SIZE = 4  # pixels of the textures of a scene without images
@@ -60,6 +61,7 @@ def save_scene(scene: Scene, path: Path) -> None:
             "category": instance.category,
             "colour": instance.colour,
             "room": instance.room,
+            "movable": instance.movable,
         }
         tree.graph.update(_node_name(instance), metadata=extras)
     for instance_id, texture, faces in _primitives(scene):
@@ -97,16 +99,24 @@ def _primitive_mesh(scene: Scene, faces: NDArray[np.int64], material: PBRMateria
 
 def _scene_extras(scene: Scene) -> dict[str, Any]:
     extras: dict[str, Any] = {"name": scene.name, "seed": scene.seed}
-    extras["rooms"] = [{"name": room.name, "rectangle": list(room.rectangle)} for room in scene.rooms]
+    extras["rooms"] = [
+        {"name": room.name, "rectangle": list(room.rectangle), "floor": room.floor} for room in scene.rooms
+    ]
     if scene.light is not None:
-        data = zlib.compress(scene.light.irradiance.astype("<f4").tobytes())
-        extras["light"] = {
-            "shape": list(scene.light.irradiance.shape),
-            "origin": scene.light.origin.tolist(),
-            "size": scene.light.size.tolist(),
-            "irradiance": base64.b64encode(data).decode("ascii"),
-        }
+        extras["light"] = _light_extras(scene.light)
+    if scene.sources:
+        extras["sources"] = [{"name": s.name, "light": _light_extras(s.light)} for s in scene.sources]
     return extras
+
+
+def _light_extras(light: LightVolume) -> dict[str, Any]:
+    data = zlib.compress(light.irradiance.astype("<f4").tobytes())
+    return {
+        "shape": list(light.irradiance.shape),
+        "origin": light.origin.tolist(),
+        "size": light.size.tolist(),
+        "irradiance": base64.b64encode(data).decode("ascii"),
+    }
 
 
 # --- reading --------------------------------------------------------------------------------------------
@@ -236,7 +246,9 @@ def _to_scene(
     primitives = sorted(primitives, key=lambda p: owners.index(p.owner))
     materials = {id(p.material): p.material for p in primitives}
     layers = sorted(materials, key=lambda key: str(materials[key].name))
-    rooms = tuple(Room(r["name"], tuple(r["rectangle"])) for r in extras.get("rooms", ()))
+    rooms = tuple(
+        Room(r["name"], tuple(r["rectangle"]), float(r.get("floor", 0.0))) for r in extras.get("rooms", ())
+    )
     counts = [len(p.faces) for p in primitives]
     sizes = np.array([len(p.vertices) for p in primitives])
     offsets = np.repeat(np.cumsum(sizes) - sizes, counts)[:, None]
@@ -255,6 +267,7 @@ def _to_scene(
         instances=_read_instances(owners, tags, primitives),
         rooms=rooms,
         light=_read_light(extras["light"]) if "light" in extras else None,
+        sources=tuple(LightSource(s["name"], _read_light(s["light"])) for s in extras.get("sources", ())),
     )
 
 
@@ -276,6 +289,7 @@ def _read_instances(
                 int(tag.get("room", -1)),
                 tuple(low),
                 tuple(high),
+                bool(tag.get("movable", False)),
             )
         )
     return tuple(instances)

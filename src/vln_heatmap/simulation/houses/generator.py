@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from vln_heatmap.params import HouseParams
 from vln_heatmap.simulation.houses.furnish import furnish_room
-from vln_heatmap.simulation.houses.lighting import bake_light
+from vln_heatmap.simulation.houses.lighting import bake_light, total_light
 from vln_heatmap.simulation.houses.palette import Palette, draw_palette
-from vln_heatmap.simulation.houses.pieces import Placed
+from vln_heatmap.simulation.houses.pieces import Placed, movable
 from vln_heatmap.simulation.houses.plan import draw_plan
 from vln_heatmap.simulation.houses.shading import box_sides, box_uvs, corner_normals, weld
 from vln_heatmap.simulation.houses.structure import build_structure
@@ -56,14 +56,16 @@ def generate_house(seed: int, params: HouseParams) -> Scene:
 
 def _lit(scene: Scene, rng: np.random.Generator, params: HouseParams) -> Scene:
     """The scene with daylight through its windows and its ceiling lights on."""
-    day, lamp = rng.uniform(1.5, 6.0), rng.uniform(3.0, 12.0)
-    emission = np.zeros(len(scene.instances) + 1)
+    strength = {"window": rng.uniform(1.5, 6.0), "ceiling light": rng.uniform(3.0, 12.0)}
+    emissions = {name: np.zeros(len(scene.instances) + 1) for name in ("daylight", "lamps")}
     for instance in scene.instances:
-        shines = {"window": day, "ceiling light": lamp}.get(instance.category, 0.0)
-        emission[instance.id] = shines * rng.uniform(0.6, 1.4)
+        source = emissions["daylight" if instance.category == "window" else "lamps"]
+        source[instance.id] = strength.get(instance.category, 0.0) * rng.uniform(0.6, 1.4)
     exposure = rng.uniform(0.75, 1.0)
-    light = bake_light(scene, emission, voxel=params.light_voxel, rays=params.light_rays, exposure=exposure)
-    return replace(scene, light=light)
+    sources = bake_light(
+        scene, emissions, voxel=params.light_voxel, rays=params.light_rays, exposure=exposure
+    )
+    return replace(scene, light=total_light(sources), sources=sources)
 
 
 def _assemble(
@@ -156,5 +158,6 @@ def _instances(
     for k, p in enumerate(placed):
         colour = palette.materials[p.piece.main].colour if p.piece.main else ""
         box = [tuple(float(v) for v in corner) for corner in (low[k], high[k])]
-        result.append(Instance(k + 1, p.piece.category, colour, p.room, box[0], box[1]))  # type: ignore[arg-type]
+        loose = movable(p, placed)
+        result.append(Instance(k + 1, p.piece.category, colour, p.room, box[0], box[1], loose))  # type: ignore[arg-type]
     return tuple(result)

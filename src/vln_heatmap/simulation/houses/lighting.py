@@ -2,7 +2,8 @@
 
 Invariant: light comes from emitting instances by exact shadow rays and is passed on by diffuse bounces along
 one set of rays that is traced once; a voxel inside a solid or outdoors takes the light of the nearest voxel
-within a room. Before exposure, a radiance of 1 from all sides is an irradiance of 1 in all six directions.
+within a room; the light of a scene is the sum of that of its sources. Before exposure, a radiance of 1 from
+all sides is an irradiance of 1 in all six directions.
 
 Ambient cubes: Mitchell, McTaggart, Green, *Shading in Valve's Source Engine*, 2006.
 """
@@ -10,6 +11,7 @@ Ambient cubes: Mitchell, McTaggart, Green, *Shading in Valve's Source Engine*, 2
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from vln_heatmap.simulation.houses.shading import face_normals
-from vln_heatmap.simulation.scene import LightVolume, Scene
+from vln_heatmap.simulation.scene import LightSource, LightVolume, Scene
 
 _AXES = np.concatenate([np.eye(3), -np.eye(3)])  # [6, 3]: +x +y +z -x -y -z
 _SKY = 0.8  # radiance where a ray leaves the scene
@@ -62,40 +64,73 @@ class _Rays:
 
 
 def bake_light(
-    scene: Scene, emission: NDArray[np.float64], *, voxel: float = 0.3, rays: int = 40, exposure: float = 0.9
-) -> LightVolume:
-    """Irradiance of a scene lit by some of its instances.
+    scene: Scene,
+    emissions: Mapping[str, NDArray[np.float64]],
+    *,
+    voxel: float = 0.3,
+    rays: int = 40,
+    exposure: float = 0.9,
+) -> tuple[LightSource, ...]:
+    """Irradiance of a scene lit by groups of its instances, one light source a group.
+
+    The contrast of the scene with all lights on is compressed, and each source keeps its share of every
+    voxel's light; so the sources add up to what an eye that is used to all of them sees.
 
     Args:
         scene: closed solids with outward faces; where rays leave it they meet a dim sky.
-        emission: [instances + 1] radiance by instance id.
+        emissions: by name of the source, [instances + 1] radiance by instance id; the sky belongs to the first.
         voxel: edge of a voxel in metres.
         rays: directions a voxel.
         exposure: mean irradiance inside the rooms (in the whole volume if the scene has none), before the
             brightest spots are clipped.
 
     Raises:
-        ValueError: ``emission`` has the wrong length.
+        ValueError: an array of ``emissions`` has the wrong length.
     """
-    if len(emission) != len(scene.instances) + 1:
-        raise ValueError(f"emission must have {len(scene.instances) + 1} entries, got {len(emission)}")
+    for emission in emissions.values():
+        if len(emission) != len(scene.instances) + 1:
+            raise ValueError(f"emission must have {len(scene.instances) + 1} entries, got {len(emission)}")
     embree, mesh = _ray_scene(scene)
     grid = _grid(scene, voxel)
     directions = fibonacci_sphere(rays)
     weights = np.clip(directions @ _AXES.T, 0, None)  # [K, 6]
     weights = (weights / weights.sum(axis=0)).astype(np.float32)
     hits = _trace(embree, scene, grid, directions)
-    direct = _direct_light(embree, scene, grid, emission, ~hits.inside)  # [P, 6]
+    skies = (_SKY * (k == 0) for k in range(len(emissions)))
+    direct = [_direct_light(embree, scene, grid, emission, ~hits.inside) for emission in emissions.values()]
     del mesh  # alive until here: embree may still read its buffers
-    light = direct
-    for _ in range(_BOUNCES):
-        returned = hits.albedo * light.ravel()[hits.source] + np.float32(_SKY) * hits.escaped  # [P, K]
-        light = direct + returned @ weights
+    parts = np.stack(
+        [_bounced(d, hits, weights, sky) for d, sky in zip(direct, skies, strict=True)]
+    )  # [S, P, 6]
     good = ~hits.inside & _indoors(scene, grid)
-    light = _fill(_expose(light, good, exposure), ~good, grid.shape).reshape(*grid.shape, 6)
-    _glow(light, scene, grid, emission, _GLOW * exposure)
-    size = np.array(grid.shape) * voxel
-    return LightVolume(light, grid.origin.astype(np.float32), size.astype(np.float32))
+    parts = np.stack([_fill(p, ~good, grid.shape) for p in _expose(parts, good, exposure)])
+    volumes = parts.reshape(-1, *grid.shape, 6)
+    for k, emission in enumerate(emissions.values()):
+        _glow(volumes, k, scene, grid, emission, _GLOW * exposure)
+    origin, size = grid.origin.astype(np.float32), (np.array(grid.shape) * voxel).astype(np.float32)
+    return tuple(
+        LightSource(name, LightVolume(part, origin, size))
+        for name, part in zip(emissions, volumes, strict=True)
+    )
+
+
+def total_light(sources: Sequence[LightSource]) -> LightVolume:
+    """What all sources together give."""
+    volume = sources[0].light
+    parts = [source.light.irradiance for source in sources]
+    return LightVolume(np.sum(parts, axis=0), volume.origin, volume.size)
+
+
+def _bounced(
+    direct: NDArray[np.float32], hits: _Rays, weights: NDArray[np.float32], sky: float
+) -> NDArray[np.float32]:
+    """Direct light [P, 6] and what a few diffuse bounces and the sky add to it."""
+    light = direct
+    outdoors = (sky * hits.escaped).astype(np.float32)  # [P, K]
+    for _ in range(_BOUNCES):
+        returned = hits.albedo * light.ravel()[hits.source] + outdoors  # [P, K]
+        light = (direct + returned @ weights).astype(np.float32)
+    return light
 
 
 def _ray_scene(scene: Scene) -> tuple[Any, Any]:
@@ -205,9 +240,19 @@ def _fill(
 
 
 def _glow(
-    light: NDArray[np.float32], scene: Scene, grid: _Grid, emission: NDArray[np.float64], least: float
+    parts: NDArray[np.float32],
+    source: int,
+    scene: Scene,
+    grid: _Grid,
+    emission: NDArray[np.float64],
+    least: float,
 ) -> None:
-    """Make windows and lamps bright themselves: raise ``light`` [X, Y, Z, 6] before their large faces."""
+    """Make windows and lamps bright themselves: raise the light before their large faces to ``least``.
+
+    Args:
+        parts: [S, X, Y, Z, 6] light by source, changed in place.
+        source: the one that shines and takes what is missing.
+    """
     weighted = face_normals(scene.vertices.astype(np.float64), scene.faces.astype(np.int64))  # [F, 3]
     for instance in scene.instances:
         if emission[instance.id] <= 0:
@@ -219,7 +264,8 @@ def _glow(
         last = np.floor((np.array(instance.box_max) + reach - grid.origin) / grid.edge - 0.5).astype(int)
         i, j, k = (slice(max(int(a), 0), int(b) + 1) for a, b in zip(first, last, strict=True))
         for axis in np.flatnonzero(np.tile(wide, 2)):
-            light[i, j, k, axis] = np.maximum(light[i, j, k, axis], least)
+            missing = least - parts[:, i, j, k, axis].sum(axis=0)
+            parts[source, i, j, k, axis] += np.maximum(missing, 0)
 
 
 def _indoors(scene: Scene, grid: _Grid) -> NDArray[np.bool_]:
@@ -235,11 +281,18 @@ def _indoors(scene: Scene, grid: _Grid) -> NDArray[np.bool_]:
     return low & (y > 0) & (y < max(ceilings, default=math.inf))
 
 
-def _expose(light: NDArray[np.float32], good: NDArray[np.bool_], exposure: float) -> NDArray[np.float32]:
-    """Compress the contrast between voxels, scale to the mean over the good ones, and bound."""
+def _expose(parts: NDArray[np.float32], good: NDArray[np.bool_], exposure: float) -> NDArray[np.float32]:
+    """Compress the contrast between voxels, scale to the mean over the good ones, and bound.
+
+    Args:
+        parts: [S, P, 6] light by source; what is done to the whole is shared out in proportion.
+    """
+    light = np.maximum(parts.sum(axis=0), 1e-9)  # [P, 6]
+    shares = np.where(light > 1e-8, parts / light, np.float32(1 / len(parts)))
     if not good.any():
-        return np.full_like(light, exposure)
+        return (shares * np.float32(exposure)).astype(np.float32)
     level = np.maximum(light.mean(axis=1, keepdims=True), 1e-4)
     compressed = light * level ** (_COMPRESSION - 1)
     scaled = compressed * (exposure / float(compressed[good].mean()))
-    return np.clip(scaled, _DARKEST * exposure, _BRIGHTEST * exposure).astype(np.float32)
+    bounded = np.clip(scaled, _DARKEST * exposure, _BRIGHTEST * exposure)
+    return (shares * bounded).astype(np.float32)

@@ -7,7 +7,7 @@ axis and moved, so that its footprint is a rectangle at quarter turns.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -17,6 +17,12 @@ from numpy.typing import NDArray
 from vln_heatmap.simulation.houses.meshes import Part, extent
 from vln_heatmap.simulation.houses.palette import Palette
 from vln_heatmap.simulation.houses.plan import Rectangle
+
+#: What a person carries off with ease.
+MOVABLE = frozenset({
+    "bin", "book", "box", "chair", "cushion", "kettle", "lamp", "laundry basket", "microwave", "office chair",
+    "plant", "side table", "stool", "table lamp", "vase",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -107,3 +113,13 @@ def on_top(piece: Piece, support: float, x: float = 0.0, z: float = 0.0, yaw: fl
 def overlaps(a: Rectangle, b: Rectangle, gap: float = 0.0) -> bool:
     """Whether two rectangles come closer than ``gap``."""
     return a[0] < b[2] + gap and b[0] < a[2] + gap and a[1] < b[3] + gap and b[1] < a[3] + gap
+
+
+def movable(item: Placed, others: Sequence[Placed]) -> bool:
+    """Whether a person could carry it off: it is light, and nothing else stands on it."""
+    return item.piece.category in MOVABLE and not any(
+        other.room == item.room
+        and item.bottom + 0.05 < other.bottom < item.top + 0.05
+        and overlaps(item.footprint, other.footprint)
+        for other in others
+    )
