@@ -147,6 +147,42 @@ def test_a_scene_in_millimetres_is_refused():
         grid_of(slab(0, 0, 6000, 4000))
 
 
+# --- room round a point ------------------------------------------------------------------------------------
+
+
+@given(x=st.floats(0.3, WIDTH - 0.3), z=st.floats(0.3, DEPTH - 0.3))
+def test_clearance_is_the_distance_to_the_nearest_wall(room, x, z):
+    nearest = min(x, WIDTH - x, z, DEPTH - z)
+    assert room.clearance(floor(x, z)) == pytest.approx(nearest, abs=CELL)
+
+
+@pytest.mark.parametrize("point", [(-1, 0, 2), (0.1, 0, 2), (3, 1.5, 2)])
+def test_where_one_cannot_stand_there_is_no_clearance(room, point):
+    assert room.clearance(np.array(point)) == 0
+
+
+def test_all_free_cells_are_points(two_rooms):
+    points = two_rooms.points()
+    assert len(points) == two_rooms.free.sum()
+    assert len(np.unique(points, axis=0)) == len(points)
+    assert all(two_rooms.is_navigable(point) for point in points[::7])
+
+
+@pytest.mark.parametrize("spacing", [0.5, 0.8])
+def test_a_sample_has_a_point_in_every_square_with_floor(two_rooms, spacing):
+    sample, points = two_rooms.sample(spacing), two_rooms.points()
+    squares = {tuple(s) for s in np.floor(sample[:, (0, 2)] / spacing)}
+    assert len(squares) == len(sample)
+    assert squares == {tuple(s) for s in np.floor(points[:, (0, 2)] / spacing)}
+    assert all(two_rooms.is_navigable(point) for point in sample)
+
+
+@pytest.mark.parametrize("spacing", [0.0, -1.0, math.nan, math.inf])
+def test_a_sample_without_spacing_is_refused(room, spacing):
+    with pytest.raises(ValueError, match=f"spacing must be a positive number of metres, got {spacing}"):
+        room.sample(spacing)
+
+
 # --- shortest ways -----------------------------------------------------------------------------------------
 
 

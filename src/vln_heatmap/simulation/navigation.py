@@ -48,12 +48,14 @@ class NavigationGrid:
         origin: world (x, z) of the corner of cell [0, 0], metres.
         floor: height y of the floor, metres.
         agent: the body that the grid was made for.
+        gaps: [Z, X] metres from each cell's centre to the nearest cell that is no floor or holds an obstacle.
     """
 
     free: NDArray[np.bool_]
     origin: tuple[float, float]
     floor: float
     agent: AgentParams
+    gaps: NDArray[np.float32]
 
     @staticmethod
     def from_scene(scene: Scene, agent: AgentParams) -> NavigationGrid:
@@ -80,7 +82,7 @@ class NavigationGrid:
                 f"scene {scene.name!r} has no floor at y = 0 where an agent of radius {agent.radius:g} m and "
                 f"height {agent.height:g} m can stand"
             )
-        return NavigationGrid(free, (origin[0], origin[1]), 0.0, agent)
+        return NavigationGrid(free, (origin[0], origin[1]), 0.0, agent, clearance.astype(np.float32))
 
     def random_point(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """A floor point [3] drawn uniformly from the free area."""
@@ -94,6 +96,36 @@ class NavigationGrid:
         x, y, z = np.asarray(position, np.float64)
         standing = math.isfinite(x + z) and abs(y - self.floor) <= FLOOR_TOLERANCE
         return standing and bool(self._is_free(np.array([x, z])))
+
+    def clearance(self, position: NDArray[np.float64]) -> float:
+        """Metres from floor point [3] to the nearest obstacle or end of the floor, but for a cell; 0 where the
+        agent cannot stand."""
+        if not self.is_navigable(position):
+            return 0.0
+        row, column = self._cells(np.asarray(position, np.float64)[[0, 2]])
+        return float(self.gaps[row, column])
+
+    def points(self) -> NDArray[np.float64]:
+        """Centres [N, 3] of the free cells."""
+        x, z = self._centres(self._free_cells).T
+        return np.stack([x, np.full(len(x), self.floor), z], axis=1)
+
+    def sample(self, spacing: float) -> NDArray[np.float64]:
+        """A regular sample [N, 3] of the free area: in each square of ``spacing`` metres that holds free cells,
+        the centre of the one that is nearest to the square's middle.
+
+        Raises:
+            ValueError: the spacing is not a positive number.
+        """
+        if not 0 < spacing < math.inf:
+            raise ValueError(f"spacing must be a positive number of metres, got {spacing}")
+        points = self.points()
+        squares, square = np.unique(
+            np.floor(points[:, (0, 2)] / spacing).astype(np.int64), axis=0, return_inverse=True
+        )
+        off = np.linalg.norm(points[:, (0, 2)] - (squares[square.reshape(-1)] + 0.5) * spacing, axis=1)  # [N]
+        order = np.lexsort((off, square.reshape(-1)))
+        return points[order[np.unique(square.reshape(-1)[order], return_index=True)[1]]]
 
     def geodesic_distance(self, start: NDArray[np.float64], goal: NDArray[np.float64]) -> float:
         """Length of ``shortest_path`` in metres; ``math.inf`` if there is none. Symmetric."""

@@ -89,6 +89,18 @@ class Simulator(Protocol):
     def is_navigable(self, position: NDArray[np.float64]) -> bool:
         """Whether the agent can stand at floor point [3]."""
 
+    def clearance(self, position: NDArray[np.float64]) -> float:
+        """Metres from floor point [3] to the nearest obstacle or end of the floor; 0 where the agent cannot
+        stand."""
+
+    def navigable_points(self, spacing: float) -> NDArray[np.float64]:
+        """A regular sample [N, 3] of where the agent can stand: a floor point for each ``spacing`` x ``spacing``
+        metres of every storey.
+
+        Raises:
+            NoNavigableFloorError: the scene has no such point.
+        """
+
     def geodesic_distance(self, start: NDArray[np.float64], goal: NDArray[np.float64]) -> float:
         """Length in metres of the shortest walkable path; ``math.inf`` if there is none."""
 
