@@ -40,7 +40,22 @@ class OpenFloor:
 
     def load(self, scene) -> None: ...
     def render(self, camera_to_world) -> None: ...
+    def move(self, motions) -> None: ...
+    def illuminate(self, weights) -> None: ...
     def close(self) -> None: ...
+
+    def clearance(self, position) -> float:
+        """Distance to the edge of the floor and to the wall's faces, that end at the door's posts."""
+        x, _, z = position
+        edge = self.half - max(abs(x), abs(z))
+        if self.door is None:
+            return edge
+        return min(edge, math.hypot(max(abs(x) - 0.1, 0), max(self.door - abs(z), 0)))
+
+    def navigable_points(self, spacing: float) -> np.ndarray:
+        line = np.arange(-self.half + spacing / 2, self.half, spacing)
+        points = [(x, 0.0, z) for z in line for x in line if self.is_navigable((x, 0.0, z))]
+        return np.array(points).reshape(-1, 3)
 
     def random_navigable_point(self, rng: np.random.Generator) -> np.ndarray:
         if self.half <= 0:
