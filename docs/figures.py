@@ -24,6 +24,7 @@ from vln_heatmap.simulation.houses import generate_house
 from vln_heatmap.simulation.recording import Mount, record
 from vln_heatmap.simulation.scene import Scene
 from vln_heatmap.simulation.simulators import make_simulator
+from vln_heatmap.simulation.take import Take
 from vln_heatmap.simulation.trajectories import WalkRequest, random_exploration
 
 IMAGES = Path(__file__).parent / "images"
@@ -84,7 +85,7 @@ def targets(house: int = 0, walk: int = 0) -> Figure:
     mount = Mount(AGENT.camera_height, -0.1)
     details = {"walk": walk, "trajectory": "random_exploration"}
     options = {"sequence_id": "figure", "mount": mount, "fps": 10.0, "instructions": 12, "details": details}
-    sequence = record(sim, scene, steps, rng, **options)
+    sequence = record(sim, scene, Take(steps), rng, **options)
     sim.close()
     keys = make_sampler(KeyframeParams()).sample(range(23), 5)
     depth, poses, ids = sequence.depth, sequence.poses, sequence.instance[-1]

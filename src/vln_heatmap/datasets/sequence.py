@@ -70,3 +70,31 @@ class Sequence:
     def poses(self) -> NDArray[np.float64]:
         """camera_to_world of every frame [T, 4, 4]."""
         return np.stack(self.frames["camera_to_world"].to_list()).astype(np.float64).reshape(-1, 4, 4)
+
+    @property
+    def motions(self) -> dict[int, NDArray[np.float64]]:
+        """Rest-to-world transforms of everything that ever moves, see ``read_motions``."""
+        return read_motions(self.frames)
+
+
+def read_motions(frames: pd.DataFrame) -> dict[int, NDArray[np.float64]]:
+    """The instances that are somewhere in the walk not where they rest, by ascending id.
+
+    Args:
+        frames: T rows with ``moved_ids`` and ``moved_poses``.
+
+    Returns:
+        Rigid world transforms [T, 4, 4] from rest, the identity where the instance rests.
+
+    Raises:
+        ValueError: a row whose poses are not 16 numbers for each of its ids.
+    """
+    motions: dict[int, NDArray[np.float64]] = {}
+    for row, (ids, poses) in enumerate(zip(frames["moved_ids"], frames["moved_poses"], strict=True)):
+        matrices = np.asarray(poses, np.float64).ravel()  # [16 per id]
+        if len(matrices) != 16 * len(ids):
+            raise ValueError(f"frame {row} moves {len(ids)} instances but has {len(matrices)} pose numbers")
+        for key, matrix in zip(ids, matrices.reshape(-1, 4, 4), strict=True):
+            motion = motions.setdefault(int(key), np.tile(np.eye(4), (len(frames), 1, 1)))  # [T, 4, 4]
+            motion[row] = matrix
+    return dict(sorted(motions.items()))

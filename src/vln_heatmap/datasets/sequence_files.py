@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vln_heatmap.datasets.sequence import FRAME_COLUMNS, Sequence
+from vln_heatmap.datasets.sequence import FRAME_COLUMNS, Sequence, read_motions
 from vln_heatmap.datasets.video import VideoError, decode_grey16, decode_rgb, encode_grey16, encode_rgb
 from vln_heatmap.geometry.cameras import PinholeCamera
 
@@ -208,6 +208,14 @@ class StoredSequence:
     def poses(self) -> NDArray[np.float64]:
         """camera_to_world of every frame [T, 4, 4]."""
         return np.stack(self.frames["camera_to_world"].to_list()).reshape(-1, 4, 4)
+
+    @property
+    def motions(self) -> dict[int, NDArray[np.float64]]:
+        """Rest-to-world transforms [T, 4, 4] of everything that ever moves, see ``read_motions``."""
+        try:
+            return read_motions(self.frames)
+        except ValueError as error:
+            raise self._corrupt(FRAMES, str(error)) from error
 
     def rgb(self, frames: Iterable[int] | None = None) -> NDArray[np.uint8]:
         """Colour images of ``frames`` (indices, negative from the end; None = all): [N, H, W, 3]."""

@@ -40,6 +40,7 @@ from vln_heatmap.simulation.recording import Mount, record
 from vln_heatmap.simulation.routes import room_visits
 from vln_heatmap.simulation.scene import STRUCTURE, Scene
 from vln_heatmap.simulation.simulators.base import NoNavigableFloorError, Simulator
+from vln_heatmap.simulation.take import Take
 from vln_heatmap.simulation.trajectories import TRAJECTORIES, NoRouteError, Walk, WalkRequest, path_length
 
 logger = logging.getLogger(__name__)
@@ -233,7 +234,7 @@ def _record_walk(sim: Simulator, scene: Scene, number: int, params: CollectParam
     sequence = record(
         sim,
         scene,
-        walk,
+        Take(walk),
         rng,
         sequence_id=f"{scene.name}_{number:02d}",
         mount=Mount(round(height, 4), round(pitch, 6)),

@@ -68,7 +68,9 @@ def read_objects(metadata: Mapping[str, Any]) -> tuple[Instance, ...]:
 
 def read_rooms(metadata: Mapping[str, Any]) -> tuple[Room, ...]:
     """The rooms of a sequence's metadata."""
-    return tuple(Room(entry["name"], tuple(entry["rectangle"])) for entry in metadata["rooms"])
+    return tuple(
+        Room(entry["name"], tuple(entry["rectangle"]), entry.get("floor", 0.0)) for entry in metadata["rooms"]
+    )
 
 
 def frame_things(objects: Sequence[Instance], row: Mapping[str, Any]) -> list[Thing]:
