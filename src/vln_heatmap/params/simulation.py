@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from vln_heatmap.params.base import Params
 
-SimulatorName = Literal["auto", "raster", "raycast"]
+SimulatorName = Literal["auto", "raster", "raycast", "habitat"]
 
 
 TrajectoryName = Literal["random_exploration", "point_to_point"]
@@ -30,7 +30,19 @@ class AgentParams(Params):
     camera_height: float = Field(1.25, gt=0.1, le=2.5)
     forward_step: float = Field(0.25, gt=0.0, le=2.0)
     turn_angle: float = Field(15.0, gt=0.0, le=180.0)
+    sliding: bool = Field(False, description="slide along what is bumped into; only habitat can")
     cell: float = Field(0.05, gt=0.01, le=0.5, description="edge of a navigation grid cell")
+
+
+class HabitatParams(Params):
+    """Scene data set and device of the ``habitat`` simulator."""
+
+    dataset: str | None = Field(
+        None, min_length=1, description=".scene_dataset_config.json; None = generated houses are exported"
+    )
+    scenes: tuple[str, ...] = Field((), description="patterns of scene names; none = all of the data set")
+    gpu: int = Field(-1, ge=-1, le=63, description="CUDA device; -1 = software rendering")
+    navmesh: Literal["auto", "recompute"] = Field("auto", description="auto = the data set's own if it has one")
 
 
 class HouseParams(Params):

@@ -19,6 +19,8 @@ from vln_heatmap.simulation.scene import Scene
 #: Discrete actions, numbered as StreamVLN and VLN-CE number them.
 STOP, FORWARD, TURN_LEFT, TURN_RIGHT = 0, 1, 2, 3
 ACTION_NAMES = ("stop", "forward", "turn_left", "turn_right")
+#: Two more actions of RxR-CE, which tilt the camera and leave the agent where it is. No simulator steps them.
+LOOK_UP, LOOK_DOWN = 4, 5
 #: In a recording: the camera moved on freely, as ``velocity`` says. No simulator steps it.
 MOVE = -1
 
