@@ -114,7 +114,7 @@ def test_a_broken_episode_names_its_place(tmp_path: Path, changes: dict[str, Any
 def test_a_file_of_something_else_is_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "val.json.gz"
     path.write_bytes(data)
-    with pytest.raises(EpisodeFileError, match="val.json.gz"):
+    with pytest.raises(EpisodeFileError, match=r"val\.json\.gz"):
         read_episodes(path)
 
 

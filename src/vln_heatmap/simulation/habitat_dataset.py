@@ -71,7 +71,7 @@ def read_stage_id(dataset: Path, scene: str) -> int:
 
 def _export(scene: Scene, folder: Path) -> int:
     """Write one scene; returns the instance that became the stage."""
-    if Path(scene.name).name != scene.name or scene.name.startswith("."):
+    if not scene.name or Path(scene.name).name != scene.name or scene.name.startswith("."):
         raise ValueError(f"the name of a scene must be a plain file name, got {scene.name!r}")
     if not len(scene.faces):
         raise ValueError(f"scene {scene.name!r} has no triangles")

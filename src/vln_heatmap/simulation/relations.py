@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import ConvexHull
 
 from vln_heatmap.simulation.scene import Instance
 
@@ -79,9 +80,56 @@ def on(a: Thing, b: Thing) -> int:
     foot, top = a.instance.box_min[1], b.instance.box_max[1]
     if box_gap(a.instance, b.instance) > 0.02 or a.instance.box_max[1] <= b.instance.box_min[1] + 0.05:
         return NO
-    centre = a.instance.centre
-    over = all(b.instance.box_min[i] <= centre[i] <= b.instance.box_max[i] for i in (0, 2))
-    return YES if over and abs(foot - top) <= 0.05 else UNSURE
+    return YES if _over(a, b) and abs(foot - top) <= 0.05 else UNSURE
+
+
+def above(a: Thing, b: Thing) -> int:
+    """Over it with 0.1 m of air or more, its centre over b's box. NO from 0.3 m sideways, or lower than b's top."""
+    clear = a.instance.box_min[1] - b.instance.box_max[1]
+    if box_gap(a.instance, b.instance) >= 0.3 or a.instance.box_max[1] <= b.instance.box_max[1]:
+        return NO
+    sure = clear >= 0.1 and _over(a, b) and a.instance.room == b.instance.room
+    return YES if sure else UNSURE
+
+
+def below(a: Thing, b: Thing) -> int:
+    """b is above it."""
+    return above(b, a)
+
+
+def inside(a: Thing, b: Thing) -> int:
+    """The box of a lies in the box of b, to 2 cm; NO if they do not meet, or a reaches out on both sides."""
+    shared = [_overlap(a.instance, b.instance, axis=axis) for axis in range(3)]
+    within = [
+        a.instance.box_min[i] >= b.instance.box_min[i] - 0.02
+        and a.instance.box_max[i] <= b.instance.box_max[i] + 0.02
+        for i in range(3)
+    ]
+    return NO if min(shared) <= 0.0 else YES if all(within) else UNSURE
+
+
+def between(a: Thing, b: Thing, c: Thing) -> int:
+    """Whether a is between b and c, in the floor plan.
+
+    YES: its centre lies 5 cm or more inside the convex hull of the two others' footprints, clear of both of them,
+    at a height that both have too. NO: its footprint is clear of the hull, or it is in a room that neither is in.
+    """
+    rooms = {b.instance.room, c.instance.room}
+    if len(rooms) > 1 or -1 in rooms:
+        return UNSURE
+    if a.instance.room not in rooms and a.instance.room >= 0:
+        return NO
+    pair = np.concatenate([_footprint(b.instance), _footprint(c.instance)])  # [8, 2]
+    planes = ConvexHull(pair).equations  # [F, 3] outward normal and offset
+    own = _footprint(a.instance)  # [4, 2]
+    outside = own @ planes[:, :2].T + planes[:, 2]  # [4, F] metres outside of each side
+    apart = (own.min(0) >= pair.max(0)) | (own.max(0) <= pair.min(0))  # [2]
+    if (outside.min(0) >= 0.0).any() or apart.any():
+        return NO
+    centred = (planes[:, :2] @ own.mean(0) + planes[:, 2]).max() <= -0.05
+    free = min(box_gap(a.instance, x) for x in (b.instance, c.instance)) >= 0.02
+    level = min(_overlap(a.instance, x, axis=1) for x in (b.instance, c.instance)) > 0.0
+    return YES if centred and free and level and a.instance.room in rooms else UNSURE
 
 
 #: Relations of one view, and those that hold from everywhere; by the words for them.
@@ -99,9 +147,26 @@ def box_gap(a: Instance, b: Instance) -> float:
     return math.hypot(*(max(0.0, -_overlap(a, b, axis=axis)) for axis in (0, 2)))
 
 
+def box_distance(a: Instance, b: Instance) -> float:
+    """Shortest distance in metres between two boxes, 0 if they meet."""
+    return math.hypot(*(max(0.0, -_overlap(a, b, axis=axis)) for axis in range(3)))
+
+
 def nearest_point(instance: Instance, point: NDArray[np.float64]) -> NDArray[np.float64]:
     """The point [3] of the instance's box that is nearest to ``point`` [3], metres."""
     return np.clip(point, instance.box_min, instance.box_max)
+
+
+def _over(a: Thing, b: Thing) -> bool:
+    """Whether the centre of a is over (or under) the box of b."""
+    centre = a.instance.centre
+    return all(b.instance.box_min[i] <= centre[i] <= b.instance.box_max[i] for i in (0, 2))
+
+
+def _footprint(instance: Instance) -> NDArray[np.float64]:
+    """Corners [4, 2] (x, z) of the box from above."""
+    (x0, _, z0), (x1, _, z1) = instance.box_min, instance.box_max
+    return np.array([(x0, z0), (x0, z1), (x1, z1), (x1, z0)])
 
 
 def _overlap(a: Instance, b: Instance, *, axis: int) -> float:

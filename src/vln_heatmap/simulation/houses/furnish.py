@@ -15,6 +15,7 @@ from vln_heatmap.simulation.houses.palette import Palette
 from vln_heatmap.simulation.houses.pieces import Piece, Placed, overlaps
 from vln_heatmap.simulation.houses.plan import SIDE_YAWS, FloorPlan, Opening
 from vln_heatmap.simulation.houses.recipes import DECOR, EYE_LEVEL, FALLBACKS, MIDDLES, RECIPES
+from vln_heatmap.simulation.houses.stair_parts import stair_pieces
 from vln_heatmap.simulation.houses.structure import door_leaf
 
 
@@ -27,6 +28,8 @@ def furnish_room(
         share: by how much the chances of the recipe are scaled, 0 (empty) to 1.
     """
     layout = Layout(plan, room, rng, palette)
+    if room == 0:
+        layout.placed += stair_pieces(rng, plan, palette)
     _dress_windows(layout, share)
     _hang_doors(layout)
     name = plan.names[room]
@@ -91,7 +94,7 @@ def _curtains(layout: Layout, side: int, opening: Opening, *, length: float) -> 
         cloth = Placed(
             decor.curtain(layout.rng, width, top - bottom), x, bottom, z, SIDE_YAWS[side], layout.room
         )
-        clear = layout.keep_clear + [p.footprint for p in layout.placed]
+        clear = [*layout.keep_clear, *layout.blocked, *(p.footprint for p in layout.placed)]
         if not any(overlaps(cloth.footprint, r) for r in clear):
             layout.placed.append(cloth)
 
@@ -139,18 +142,19 @@ def _leaf_fits(layout: Layout, leaf: Placed, side: int) -> bool:
 
 def _lay_rug(layout: Layout, share: float) -> None:
     """A rug near the middle of a dry room."""
-    rng, (x0, z0, x1, z1) = layout.rng, layout.inner
+    rng, (x0, z0, x1, z1) = layout.rng, layout.open_floor()
     if layout.plan.names[layout.room] in ("laundry room", "kitchen") or rng.random() > 0.65 * share:
         return
     limit = (1.0, 0.7) if layout.plan.names[layout.room] == "bathroom" else (2.4, 1.8)
     size = np.minimum(limit, (0.6 * (x1 - x0), 0.6 * (z1 - z0))) * rng.uniform(0.75, 1.0, 2)
-    x, z = rng.normal(((x0 + x1) / 2, (z0 + z1) / 2), 0.15)
+    spare = np.maximum(0, (x1 - x0 - size[0], z1 - z0 - size[1])) / 2 - 0.02
+    x, z = np.clip(rng.normal(0, 0.15, 2), -spare, spare) + ((x0 + x1) / 2, (z0 + z1) / 2)
     layout.placed.append(Placed(decor.rug(rng, layout.palette, *size), x, 0.0, z, 0.0, layout.room))
 
 
 def _light(layout: Layout) -> None:
     """One ceiling light, or two in a large room."""
-    rng, (x0, z0, x1, z1) = layout.rng, layout.inner
+    rng, (x0, z0, x1, z1) = layout.rng, layout.open_floor()
     lamp = decor.ceiling_light(rng, layout.palette)
     count = 2 if (x1 - x0) * (z1 - z0) > 17 and rng.random() < 0.7 else 1
     for k in range(count):

@@ -14,18 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vln_heatmap.params import HouseParams
+from vln_heatmap.simulation.houses.drafting import draw_plans
 from vln_heatmap.simulation.houses.furnish import furnish_room
 from vln_heatmap.simulation.houses.lighting import bake_light, total_light
 from vln_heatmap.simulation.houses.palette import Palette, draw_palette
 from vln_heatmap.simulation.houses.pieces import Placed, movable
-from vln_heatmap.simulation.houses.plan import draw_plan
 from vln_heatmap.simulation.houses.shading import box_sides, box_uvs, corner_normals, weld
 from vln_heatmap.simulation.houses.structure import build_structure
 from vln_heatmap.simulation.scene import STRUCTURE, Instance, Room, Scene
 
-_PLAN, _PALETTE, _STRUCTURE, _OFFSETS, _LIGHT, _ROOM = range(
-    6
-)  # streams of a seed; the last takes the room as well
+#: Streams of a seed; those of structure and rooms take the storey, and the room, as well.
+_PLAN, _PALETTE, _STRUCTURE, _OFFSETS, _LIGHT, _ROOM = range(6)
 
 
 def generate_house(seed: int, params: HouseParams) -> Scene:
@@ -43,14 +42,18 @@ def generate_house(seed: int, params: HouseParams) -> Scene:
     """
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}")
-    plan = draw_plan(np.random.default_rng([seed, _PLAN]), params)
+    plans = draw_plans(np.random.default_rng([seed, _PLAN]), params)
     palette = draw_palette(np.random.default_rng([seed, _PALETTE]))
-    placed = build_structure(np.random.default_rng([seed, _STRUCTURE]), plan, palette)
-    for room in range(len(plan.cells)):
-        rng = np.random.default_rng([seed, _ROOM, room])
-        placed += furnish_room(rng, plan, room, palette, share=params.furniture)
-    rooms = tuple(Room(name, plan.inner(k)) for k, name in enumerate(plan.names))
-    scene = _assemble(seed, placed, palette, rooms, params)
+    placed: list[Placed] = []
+    rooms: list[Room] = []
+    for storey, plan in enumerate(plans):
+        items = build_structure(np.random.default_rng([seed, _STRUCTURE, storey]), plan, palette)
+        for room in range(len(plan.cells)):
+            rng = np.random.default_rng([seed, _ROOM, storey, room])
+            items += furnish_room(rng, plan, room, palette, share=params.furniture)
+        placed += [replace(p, y=p.y + plan.floor, room=p.room + len(rooms)) for p in items]
+        rooms += [Room(name, plan.inner(k), plan.floor) for k, name in enumerate(plan.names)]
+    scene = _assemble(seed, placed, palette, tuple(rooms), params)
     return _lit(scene, np.random.default_rng([seed, _LIGHT]), params) if params.light else scene
 
 

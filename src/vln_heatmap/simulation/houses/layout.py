@@ -1,7 +1,7 @@
 """One room while it is being filled: what stands where, and what may still go where.
 
 Invariant: solid things never overlap each other, walls or the space before doors; nothing tall stands before
-a window; and all doors of a room stay connected for a body of 0.24 m radius.
+a window; and all doors and stairs of a room stay connected for a body of 0.24 m radius.
 """
 
 from __future__ import annotations
@@ -38,6 +38,12 @@ class Layout:
         doors = [(side, o) for side in range(4) for o in self.sides[side] if o.kind != "window"]
         self.keep_clear = [self.strip(side, o.start - 0.05, o.end + 0.05, 0.8) for side, o in doors]
         self.seeds = [self.point(side, o.middle, 0.35) for side, o in doors]
+        self.blocked = self.plan.blocked(self.room)
+        if self.blocked and self.plan.well is not None:
+            stairs = self.plan.well
+            ends = stairs.world(stairs.arrival if self.plan.floor else stairs.entry)
+            self.keep_clear.append(ends)
+            self.seeds.append(((ends[0] + ends[2]) / 2, (ends[1] + ends[3]) / 2))
 
     def length(self, side: int) -> tuple[float, float]:
         """Start and end of a wall's inner surface."""
@@ -69,6 +75,8 @@ class Layout:
                 return False
             if item.solid and any(overlaps(a, b) for b in self.keep_clear):
                 return False
+            if any(overlaps(a, b, _GAP) for b in self.blocked):
+                return False
             if any(
                 overlaps(a, p.footprint, _GAP) and p.bottom < item.top and item.bottom < p.top
                 for p in self.placed
@@ -77,6 +85,15 @@ class Layout:
             if self.covers_window(item):
                 return False
         return self.passable([p.footprint for p in (*self.placed, *group) if p.solid])
+
+    def open_floor(self) -> Rectangle:
+        """The largest rectangle of the floor that has no stairs in it."""
+        x0, z0, x1, z1 = self.inner
+        if not self.blocked:
+            return self.inner
+        a, b, c, d = self.blocked[0]
+        beside = ((x0, z0, a, z1), (c, z0, x1, z1), (x0, z0, x1, b), (x0, d, x1, z1))
+        return max(beside, key=lambda r: max(0.0, r[2] - r[0]) * max(0.0, r[3] - r[1]))
 
     def covers_window(self, item: Placed) -> bool:
         return any(
@@ -93,7 +110,7 @@ class Layout:
         x, z = np.arange(x0 + _CELL / 2, x1, _CELL), np.arange(z0 + _CELL / 2, z1, _CELL)
         free = np.zeros((len(z), len(x)), dtype=bool)
         free[np.ix_((z > z0 + _BODY) & (z < z1 - _BODY), (x > x0 + _BODY) & (x < x1 - _BODY))] = True
-        for a in solids:
+        for a in (*solids, *self.blocked):
             columns = np.searchsorted(x, (a[0] - _BODY, a[2] + _BODY))
             rows = np.searchsorted(z, (a[1] - _BODY, a[3] + _BODY))
             free[slice(*rows), slice(*columns)] = False

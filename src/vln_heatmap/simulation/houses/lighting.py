@@ -274,11 +274,14 @@ def _indoors(scene: Scene, grid: _Grid) -> NDArray[np.bool_]:
     if not scene.rooms:
         return np.ones(len(centres), dtype=bool)
     x, y, z = centres.T
-    ceilings = [i.box_min[1] for i in scene.instances if i.category == "ceiling"]
-    low = np.zeros(len(centres), dtype=bool)
-    for x0, z0, x1, z1 in (room.rectangle for room in scene.rooms):
-        low |= (x > x0) & (x < x1) & (z > z0) & (z < z1)
-    return low & (y > 0) & (y < max(ceilings, default=math.inf))
+    ceilings = [i for i in scene.instances if i.category == "ceiling"]
+    inside = np.zeros(len(centres), dtype=bool)
+    for index, room in enumerate(scene.rooms):
+        x0, z0, x1, z1 = room.rectangle
+        own = [i.box_min[1] for i in ceilings if i.room == index] or [i.box_min[1] for i in ceilings]
+        top = max(own, default=math.inf)
+        inside |= (x > x0) & (x < x1) & (z > z0) & (z < z1) & (y > room.floor) & (y < top)
+    return inside
 
 
 def _expose(parts: NDArray[np.float32], good: NDArray[np.bool_], exposure: float) -> NDArray[np.float32]:

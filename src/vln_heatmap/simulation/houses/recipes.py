@@ -53,6 +53,28 @@ RECIPES: dict[str, tuple[Item, ...]] = {
         ("laundry basket", "wall", 0.9), ("counter", "wall", 0.6), ("wardrobe", "wall", 0.5),
         ("box", "corner", 0.6), ("stool", "free", 0.4), ("bin", "corner", 0.5),
     ),
+    "landing": (
+        ("bookshelf", "wall", 0.5), ("dresser", "wall", 0.4), ("plant", "corner", 0.6), ("chair", "wall", 0.4),
+        ("side table", "corner", 0.4), ("lamp", "corner", 0.3), ("laundry basket", "corner", 0.3),
+    ),
+    "library": (
+        ("bookshelf", "wall", 1.0), ("bookshelf", "wall", 1.0), ("bookshelf", "wall", 0.8),
+        ("armchair", "free", 0.9), ("side table", "corner", 0.6), ("lamp", "corner", 0.8),
+        ("desk", "wall", 0.5), ("bookshelf", "wall", 0.6), ("plant", "corner", 0.5), ("armchair", "free", 0.4),
+    ),
+    "guest room": (
+        ("bed", "wall", 1.0), ("wardrobe", "wall", 0.6), ("chair", "wall", 0.7), ("dresser", "wall", 0.5),
+        ("lamp", "corner", 0.5), ("plant", "corner", 0.4), ("side table", "corner", 0.3),
+    ),
+    "nursery": (("dresser", "wall", 1.0), ("armchair", "corner", 0.7), ("wardrobe", "wall", 0.6)),
+    "gym": (("bench", "free", 1.0),),
+    "workshop": (("counter", "wall", 1.0),),
+    "pantry": (("bookshelf", "wall", 1.0),),
+    "dressing room": (("wardrobe", "wall", 1.0),),
+    "music room": (("bookshelf", "wall", 1.0),),
+    "conservatory": (("plant", "corner", 1.0),),
+    "playroom": (("bookshelf", "wall", 1.0),),
+    "storage room": (("bookshelf", "wall", 1.0),),
 }  # fmt: skip
 
 #: What is tried, one by one, where a long group has no room.
@@ -68,6 +90,18 @@ DECOR: dict[str, tuple[str, ...]] = {
     "dining room": ("painting", "painting", "mirror", "clock"),
     "hall": ("coat rack", "mirror", "painting", "painting"),
     "laundry room": ("cabinet", "shelf", "clock"),
+    "landing": ("painting", "mirror", "painting"),
+    "library": ("painting", "clock", "painting"),
+    "guest room": ("painting", "mirror", "painting"),
+    "nursery": ("painting", "shelf", "painting"),
+    "gym": ("mirror", "mirror", "clock", "painting"),
+    "workshop": ("shelf", "cabinet", "clock"),
+    "pantry": ("shelf", "shelf", "cabinet"),
+    "dressing room": ("mirror", "coat rack", "painting"),
+    "music room": ("painting", "painting", "shelf", "clock"),
+    "conservatory": ("painting",),
+    "playroom": ("painting", "shelf", "painting", "painting"),
+    "storage room": ("shelf", "coat rack", "cabinet"),
 }
 
 #: Height of the middle of what hangs, metres; paintings, mirrors and shelves at eye level.

@@ -14,10 +14,9 @@ import numpy as np
 from vln_heatmap.simulation.houses.meshes import Part, ball, box, box_between
 from vln_heatmap.simulation.houses.palette import Palette
 from vln_heatmap.simulation.houses.pieces import Piece, Placed
-from vln_heatmap.simulation.houses.plan import OUTER, SIDE_YAWS, WALL, FloorPlan, Opening
+from vln_heatmap.simulation.houses.plan import OUTER, SIDE_YAWS, SLAB, WALL, FloorPlan, Opening, Rectangle
 
 _WET = ("bathroom", "laundry room")
-_SLAB = 0.1  # thickness of floors and ceilings
 _REACH = 0.05  # by how much walls reach into them
 _PROUD = 0.015  # by how much skirting and door casings stand out from the wall
 
@@ -31,10 +30,10 @@ def build_structure(rng: np.random.Generator, plan: FloorPlan, palette: Palette)
         wall, floor = _finish(rng, plan.names[room], palette)
         accent = palette.pick(rng, "wall") if wall != "wall tile 0" and rng.random() < 0.3 else wall
         accent_side = int(rng.integers(4))
-        x0, z0, x1, z1 = plan.cells[room]
-        pieces = [Piece("floor", (box_between((x0, -_SLAB, z0), (x1, 0, z1), floor),))]
-        top = plan.height
-        pieces.append(Piece("ceiling", (box_between((x0, top, z0), (x1, top + _SLAB, z1), "ceiling 0"),)))
+        pieces = [
+            Piece("floor", tuple(_slab(plan, room, (-SLAB, 0), floor))),
+            Piece("ceiling", tuple(_slab(plan, room, (plan.height, plan.height + SLAB), "ceiling 0"))),
+        ]
         for side in range(4):
             parts = wall_parts(plan, room, side, accent if side == accent_side else wall)
             pieces.append(Piece("wall", tuple(parts)))
@@ -53,6 +52,24 @@ def _finish(rng: np.random.Generator, name: str, palette: Palette) -> tuple[str,
     if name == "kitchen":
         return wall, "floor tile 0" if rng.random() < 0.6 else "floor 0"
     return wall, palette.pick(rng, "floor") if name == "bedroom" else "floor 0"
+
+
+def _slab(plan: FloorPlan, room: int, up: Span, material: str) -> list[Part]:
+    """A room's floor or ceiling, round the hole for the stairs if it has one."""
+    x0, z0, x1, z1 = plan.cells[room]
+    holed = plan.well is not None and room == 0 and (plan.floor > 0) == (up[0] < 0)
+    if not holed or plan.well is None:
+        return [box_between((x0, up[0], z0), (x1, up[1], z1), material)]
+    a, b, c, d = _into_walls(plan.well.world(plan.well.hole), plan.inner(room))
+    around = ((x0, z0, a, z1), (c, z0, x1, z1), (a, z0, c, b), (a, d, c, z1))
+    return [box_between((r[0], up[0], r[1]), (r[2], up[1], r[3]), material) for r in around]
+
+
+def _into_walls(hole: Rectangle, inner: Rectangle) -> Rectangle:
+    """The hole, reaching into the walls beside it, so that the slab's edge is not seen there."""
+    signs = (-1, -1, 1, 1)
+    sides = [h + s * 0.03 * (abs(h - i) < 0.02) for h, i, s in zip(hole, inner, signs, strict=True)]
+    return (sides[0], sides[1], sides[2], sides[3])
 
 
 def wall_range(plan: FloorPlan, room: int, side: int) -> tuple[Span, Span]:
@@ -79,6 +96,8 @@ def wall_parts(plan: FloorPlan, room: int, side: int, material: str) -> list[Par
     """Boxes of one wall around its openings."""
     (start, end), across = wall_range(plan, room, side)
     bottom, top = -_REACH, plan.height + _REACH
+    if plan.floor:
+        bottom = _REACH - 2 * SLAB - 0.002  # down to the walls below, which one sees in the stairwell
     parts = []
     for opening in plan.on_side(room, side):
         parts.append(_wall_box(side, (start, opening.start), across, (bottom, top), material))

@@ -12,13 +12,21 @@ from collections.abc import Callable
 import numpy as np
 
 from vln_heatmap.simulation.simulators.base import Simulator
+from vln_heatmap.simulation.trajectories.circles import circular_motion, object_focused
 from vln_heatmap.simulation.trajectories.exploring import point_to_point, random_exploration
+from vln_heatmap.simulation.trajectories.lines import forward_backward, systematic_sweep
+from vln_heatmap.simulation.trajectories.rooms import room_transition
 from vln_heatmap.simulation.trajectories.walks import NoRouteError, Walk, WalkRequest, WalkStep, path_length
 
 #: Trajectory generators by name.
 TRAJECTORIES: dict[str, Callable[[Simulator, np.random.Generator, WalkRequest], Walk]] = {
     "random_exploration": random_exploration,
     "point_to_point": point_to_point,
+    "circular_motion": circular_motion,
+    "forward_backward": forward_backward,
+    "systematic_sweep": systematic_sweep,
+    "object_focused": object_focused,
+    "room_transition": room_transition,
 }
 
 __all__ = [
@@ -27,7 +35,12 @@ __all__ = [
     "Walk",
     "WalkRequest",
     "WalkStep",
+    "circular_motion",
+    "forward_backward",
+    "object_focused",
     "path_length",
     "point_to_point",
     "random_exploration",
+    "room_transition",
+    "systematic_sweep",
 ]

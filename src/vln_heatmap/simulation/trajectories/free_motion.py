@@ -148,13 +148,18 @@ def headings(points: NDArray[np.float64]) -> NDArray[np.float64]:
     if not moving.any():
         return np.zeros(len(points))
     bearings = np.unwrap(np.arctan2(-way[moving, 0], -way[moving, 2]))
-    following = np.cumsum(moving) - moving  # index of the next moving segment
+    following: NDArray[np.intp] = np.cumsum(moving) - moving  # index of the next moving segment
     return bearings[np.minimum(np.append(following, len(bearings)), len(bearings) - 1)]
 
 
 def standable(sim: Simulator, point: NDArray[np.float64]) -> bool:
     """Whether a camera may be above floor point [3]: on navigable floor, ``KEEP_OFF`` from everything."""
     return sim.is_navigable(point) and sim.clearance(point) >= KEEP_OFF
+
+
+def stands(sim: Simulator, rows: NDArray[np.float64]) -> bool:
+    """Whether all poses [N, 6] are above floor on which a camera may be."""
+    return all(standable(sim, row[:3]) for row in rows)
 
 
 def walkable_path(sim: Simulator, start: ArrayLike, goal: ArrayLike) -> NDArray[np.float64]:
