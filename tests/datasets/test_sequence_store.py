@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis.extra.numpy import arrays
 from kedro.io import DataCatalog, DatasetError, Version
 
 from vln_heatmap.datasets import sequence_store
-from vln_heatmap.datasets.sequence import FRAME_COLUMNS, Sequence
+from vln_heatmap.datasets.sequence import FRAME_COLUMNS, MODALITIES, Sequence
 from vln_heatmap.datasets.sequence_files import (
     CollectionStream,
     CorruptSequenceError,
@@ -113,6 +114,47 @@ def test_a_sequence_comes_back_as_it_was(stored: StoredSequence) -> None:
         assert [list(row) for row in after.frames[name]] == [list(row) for row in before.frames[name]]
     assert after.metadata == {**before.metadata, "box": 1.5}
     assert after.camera == before.camera == stored.camera
+
+
+def without(sequence: Sequence, *names: str) -> Sequence:
+    """The walk as an import of a format that lacks these leaves it."""
+    frames = sequence.frames.copy()
+    for column in (column for name in names for column in MODALITIES[name]):
+        frames[column] = None
+    arrays = {name: getattr(sequence, name)[:0] for name in ("depth", "instance") if name in names}
+    return replace(sequence, frames=frames, metadata={**sequence.metadata, "absent": list(names)}, **arrays)
+
+
+def test_what_is_absent_is_not_stored_and_asking_for_it_says_so(tmp_path: Path) -> None:
+    encoded = encode_sequence(without(make_sequence(), "depth", "instance", "pose", "state", "velocity"))
+    assert set(encoded.files) == {"rgb.mp4", "frames.parquet", "metadata.json"}
+    store_sequence(tmp_path, encoded)
+    stored = StoredSequence(tmp_path / encoded.id)
+    assert stored.absent == set(MODALITIES)
+    assert stored.load().depth.shape == stored.load().instance.shape == (0, HEIGHT, WIDTH)
+    assert stored.rgb().shape == (LENGTH, HEIGHT, WIDTH, 3)
+    assert stored.frames["state"].isna().all()
+    assert list(stored.frames["action"]) == [1] * LENGTH
+    for read, name in (
+        (stored.depth, "depth"),
+        (stored.instance, "instance"),
+        (lambda: stored.poses, "pose"),
+    ):
+        with pytest.raises(CorruptSequenceError, match=f"was imported without {name}"):
+            read()
+    with pytest.raises(ValueError, match="was imported without pose"):
+        _ = stored.load().poses
+
+
+def test_a_null_that_nothing_explains_is_refused() -> None:
+    half = make_sequence()
+    half.frames.at[2, "state"] = None
+    with pytest.raises(ValueError, match="state must not be null"):
+        encode_sequence(half)
+    with pytest.raises(ValueError, match="state must be null, because it is absent"):
+        encode_sequence(replace(make_sequence(), metadata={**half.metadata, "absent": ["state"]}))
+    with pytest.raises(ValueError, match=r"absent can name depth, .* got 'sound'"):
+        encode_sequence(replace(make_sequence(), metadata={**half.metadata, "absent": ["sound"]}))
 
 
 @settings(max_examples=15, deadline=None)

@@ -16,6 +16,15 @@ from vln_heatmap.geometry.cameras import PinholeCamera
 
 SCHEMA_VERSION = 2
 
+#: What a walk that was imported from another format may lack, and the frame columns that are null without it.
+MODALITIES: dict[str, tuple[str, ...]] = {
+    "depth": (),
+    "instance": (),
+    "pose": ("camera_to_world",),
+    "state": ("state",),
+    "velocity": ("velocity",),
+}
+
 #: Columns of ``frames.parquet``, one row a frame.
 FRAME_COLUMNS: dict[str, str] = {
     "frame_index": "int64: 0 .. T-1",
@@ -45,11 +54,13 @@ class Sequence:
     Attributes:
         id: unique name, ``<scene>_<walk>``.
         rgb: [T, H, W, 3] uint8.
-        depth: [T, H, W] float32 z-depth in metres, 0 = nothing; the store keeps whole millimetres.
-        instance: [T, H, W] int32 instance ids, 0 = nothing.
+        depth: [T, H, W] float32 z-depth in metres, 0 = nothing; the store keeps whole millimetres. [0, H, W] if
+            it is absent.
+        instance: [T, H, W] int32 instance ids, 0 = nothing; [0, H, W] if they are absent.
         frames: one row a frame, see ``FRAME_COLUMNS``.
         metadata: scene, seed, camera {width, height, hfov}, camera_height, simulator {name, version},
-            trajectory, instructions, objects (category, colour, room, box), rooms, schema_version, fps.
+            trajectory, instructions, objects (category, colour, room, box), rooms, schema_version, fps; and
+            ``absent`` (some of ``MODALITIES``) where the format it was imported from lacks something.
     """
 
     id: str
@@ -67,14 +78,49 @@ class Sequence:
         return PinholeCamera(**self.metadata["camera"])
 
     @property
+    def absent(self) -> frozenset[str]:
+        """Names of ``MODALITIES`` that this walk was imported without."""
+        return frozenset(self.metadata.get("absent", ()))
+
+    @property
     def poses(self) -> NDArray[np.float64]:
         """camera_to_world of every frame [T, 4, 4]."""
+        if "pose" in self.absent:
+            raise ValueError(f"{self.id} was imported without pose")
         return np.stack(self.frames["camera_to_world"].to_list()).astype(np.float64).reshape(-1, 4, 4)
 
     @property
     def motions(self) -> dict[int, NDArray[np.float64]]:
         """Rest-to-world transforms of everything that ever moves, see ``read_motions``."""
         return read_motions(self.frames)
+
+
+def check_sequence(sequence: Sequence) -> None:
+    """See that arrays, table and ``absent`` fit together.
+
+    Raises:
+        ValueError: an array of the wrong shape, a missing column, a null where nothing is absent, or the other
+            way round; the message names the sequence.
+    """
+    camera, length, absent = sequence.camera, len(sequence.frames), sequence.absent
+    if unknown := absent - MODALITIES.keys():
+        raise ValueError(f"{sequence.id}: absent can name {', '.join(MODALITIES)}, got {min(unknown)!r}")
+    size = (camera.height, camera.width)
+    for name, array, shape in (
+        ("rgb", sequence.rgb, (length, *size, 3)),
+        ("depth", sequence.depth, (0 if "depth" in absent else length, *size)),
+        ("instance", sequence.instance, (0 if "instance" in absent else length, *size)),
+    ):
+        if array.shape != shape:
+            raise ValueError(f"{sequence.id}: {name} must be {shape}, got {array.shape}")
+    if missing := [name for name in FRAME_COLUMNS if name not in sequence.frames]:
+        raise ValueError(f"{sequence.id}: the frame table has no column {missing[0]}")
+    null = {column for name in absent for column in MODALITIES[name]}
+    for column in FRAME_COLUMNS:
+        nulls = sequence.frames[column].isna()
+        if not nulls.all() if column in null else nulls.any():
+            must = "be null, because it is absent" if column in null else "not be null"
+            raise ValueError(f"{sequence.id}: column {column} must {must} in every row")
 
 
 def read_motions(frames: pd.DataFrame) -> dict[int, NDArray[np.float64]]:

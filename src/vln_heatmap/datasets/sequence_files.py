@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vln_heatmap.datasets.sequence import FRAME_COLUMNS, Sequence, read_motions
+from vln_heatmap.datasets.sequence import FRAME_COLUMNS, Sequence, check_sequence, read_motions
 from vln_heatmap.datasets.video import VideoError, decode_grey16, decode_rgb, encode_grey16, encode_rgb
 from vln_heatmap.geometry.cameras import PinholeCamera
 
@@ -110,18 +110,18 @@ def encode_sequence(
     Depth is rounded to millimetres; beyond 65.535 m it becomes 0 ("nothing there").
 
     Raises:
-        ValueError: an unsafe id, arrays that do not fit together, a missing column, negative or non-finite
-            depth, an id outside [0, 65535], an odd image size.
+        ValueError: an unsafe id, arrays that do not fit together, a missing column, a column that is null
+            although nothing says so, negative or non-finite depth, an id outside [0, 65535], an odd image size.
     """
     check_id(sequence.id)
-    _check_shapes(sequence)
+    check_sequence(sequence)
     fps = float(sequence.metadata.get("fps", 10.0))
-    files = {
-        RGB: encode_rgb(sequence.rgb, fps=fps, crf=crf, preset=preset, pixel_format=pixel_format),
-        DEPTH: encode_grey16(depth_to_millimetres(sequence.depth), fps=fps),
-        INSTANCE: encode_grey16(_ids_to_uint16(sequence.instance), fps=fps),
-        FRAMES: _encode_frames(sequence.frames),
-    }
+    files = {RGB: encode_rgb(sequence.rgb, fps=fps, crf=crf, preset=preset, pixel_format=pixel_format)}
+    if "depth" not in sequence.absent:
+        files[DEPTH] = encode_grey16(depth_to_millimetres(sequence.depth), fps=fps)
+    if "instance" not in sequence.absent:
+        files[INSTANCE] = encode_grey16(_ids_to_uint16(sequence.instance), fps=fps)
+    files[FRAMES] = _encode_frames(sequence.frames)
     manifest = {name: {"bytes": len(data), "crc32": zlib.crc32(data)} for name, data in files.items()}
     document = {**sequence.metadata, "length": len(sequence), "files": manifest}
     metadata = json.dumps(document, separators=(",", ":"), default=_plain, allow_nan=False).encode()
@@ -205,8 +205,14 @@ class StoredSequence:
         return PinholeCamera(**self.metadata["camera"])
 
     @property
+    def absent(self) -> frozenset[str]:
+        """Names of ``MODALITIES`` that this walk was imported without."""
+        return frozenset(self.metadata.get("absent", ()))
+
+    @property
     def poses(self) -> NDArray[np.float64]:
         """camera_to_world of every frame [T, 4, 4]."""
+        self._require("pose", FRAMES)
         return np.stack(self.frames["camera_to_world"].to_list()).reshape(-1, 4, 4)
 
     @property
@@ -223,15 +229,24 @@ class StoredSequence:
 
     def depth(self, frames: Iterable[int] | None = None) -> NDArray[np.float32]:
         """z-depth of ``frames`` in metres, 0 = nothing there: [N, H, W]."""
+        self._require("depth", DEPTH)
         return millimetres_to_depth(self._decode(DEPTH, frames, decode_grey16, np.uint16, ()))
 
     def instance(self, frames: Iterable[int] | None = None) -> NDArray[np.int32]:
         """Instance ids of ``frames``, 0 = nothing there: [N, H, W]."""
+        self._require("instance", INSTANCE)
         return self._decode(INSTANCE, frames, decode_grey16, np.uint16, ()).astype(np.int32)
 
     def load(self) -> Sequence:
-        """Read everything."""
-        return Sequence(self.id, self.rgb(), self.depth(), self.instance(), self.frames, self.metadata)
+        """Read everything; what is absent becomes an array of no frames."""
+        none = np.zeros((0, self.camera.height, self.camera.width))
+        depth = none.astype(np.float32) if "depth" in self.absent else self.depth()
+        instance = none.astype(np.int32) if "instance" in self.absent else self.instance()
+        return Sequence(self.id, self.rgb(), depth, instance, self.frames, self.metadata)
+
+    def _require(self, modality: str, name: str) -> None:
+        if modality in self.absent:
+            raise self._corrupt(name, f"the sequence was imported without {modality}")
 
     def _decode(
         self, name: str, frames: Iterable[int] | None, decode: Any, dtype: Any, channels: tuple[int, ...]
@@ -350,20 +365,6 @@ def finished_ids(folder: Path) -> frozenset[str]:
 
 def _skip_reason(folder: Path) -> str:
     return json.loads((folder / SKIPPED).read_text())["reason"]
-
-
-def _check_shapes(sequence: Sequence) -> None:
-    camera, length = sequence.camera, len(sequence.frames)
-    size = (length, camera.height, camera.width)
-    for name, array, shape in (
-        ("rgb", sequence.rgb, (*size, 3)),
-        ("depth", sequence.depth, size),
-        ("instance", sequence.instance, size),
-    ):
-        if array.shape != shape:
-            raise ValueError(f"{sequence.id}: {name} must be {shape}, got {array.shape}")
-    if missing := [name for name in FRAME_COLUMNS if name not in sequence.frames]:
-        raise ValueError(f"{sequence.id}: the frame table has no column {missing[0]}")
 
 
 def _ids_to_uint16(instance: NDArray[np.integer]) -> NDArray[np.uint16]:

@@ -50,6 +50,10 @@ def inspect_sequence(stored: Any, params: ValidateParams) -> Inspection:
     unreadable too, hence the wide net.
     """
     try:
+        if absent := sorted(stored.metadata.get("absent", ())):
+            return Inspection(
+                stored.id, error=f"it was imported without {', '.join(absent)}: no heatmap can be made of it"
+            )
         frames = frame_facts(stored.frames, stored.metadata)
         facts = image_facts(stored, frames, params)
     except (ValueError, KeyError, TypeError, IndexError) as error:
