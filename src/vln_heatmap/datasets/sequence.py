@@ -115,11 +115,10 @@ def check_sequence(sequence: Sequence) -> None:
             raise ValueError(f"{sequence.id}: {name} must be {shape}, got {array.shape}")
     if missing := [name for name in FRAME_COLUMNS if name not in sequence.frames]:
         raise ValueError(f"{sequence.id}: the frame table has no column {missing[0]}")
-    null = {column for name in absent for column in MODALITIES[name]}
-    for column in FRAME_COLUMNS:
+    for name, column in ((name, column) for name, columns in MODALITIES.items() for column in columns):
         nulls = sequence.frames[column].isna()
-        if not nulls.all() if column in null else nulls.any():
-            must = "be null, because it is absent" if column in null else "not be null"
+        if not nulls.all() if name in absent else nulls.any():
+            must = "be null, because it is absent" if name in absent else "not be null"
             raise ValueError(f"{sequence.id}: column {column} must {must} in every row")
 
 
