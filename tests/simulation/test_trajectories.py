@@ -4,116 +4,56 @@ import math
 
 import numpy as np
 import pytest
-
-from vln_heatmap.geometry.cameras import PinholeCamera
-from vln_heatmap.params import AgentParams
-from vln_heatmap.simulation.simulators.base import (
-    FORWARD,
-    STOP,
-    TURN_LEFT,
-    TURN_RIGHT,
-    AgentState,
-    NoNavigableFloorError,
-    Simulator,
-    StepResult,
+from open_floor import AGENT, TURN, OpenFloor
+from walk_checks import (
+    assert_is_free_motion,
+    assert_is_what_the_simulator_answers,
+    rows_of,
+    simulated,
+    two_rooms,
 )
+
+from vln_heatmap.simulation.recording import camera_pose
+from vln_heatmap.simulation.simulators.base import NoNavigableFloorError, Simulator
 from vln_heatmap.simulation.trajectories import (
     TRAJECTORIES,
     NoRouteError,
     WalkRequest,
+    circular_motion,
+    forward_backward,
+    object_focused,
     path_length,
     point_to_point,
     random_exploration,
+    room_transition,
+    systematic_sweep,
 )
+from vln_heatmap.simulation.trajectories.circles import longest_run
 
-AGENT = AgentParams()
-TURN = math.radians(AGENT.turn_angle)
+AGENT_WALKS = ("random_exploration", "point_to_point", "room_transition")
+FREE_WALKS = tuple(name for name in TRAJECTORIES if name not in AGENT_WALKS)
+ON_ANY_FLOOR = ("circular_motion", "forward_backward", "systematic_sweep")
+CHESTS = (8, 9, 10, 11)  # ids in two_rooms
 
 
-class OpenFloor:
-    """A square floor |x|, |z| <= half; with ``door``, a wall at x = 0 open only for |z| <= door."""
-
-    name, version, camera = "open_floor", "1", PinholeCamera(16, 16, 90.0)
-
-    def __init__(self, half: float, door: float | None = None) -> None:
-        self.half, self.door = half, door
-
-    def load(self, scene) -> None: ...
-    def render(self, camera_to_world) -> None: ...
-    def move(self, motions) -> None: ...
-    def illuminate(self, weights) -> None: ...
-    def close(self) -> None: ...
-
-    def clearance(self, position) -> float:
-        """Distance to the edge of the floor and to the wall's faces, that end at the door's posts."""
-        x, _, z = position
-        edge = self.half - max(abs(x), abs(z))
-        if self.door is None:
-            return edge
-        return min(edge, math.hypot(max(abs(x) - 0.1, 0), max(self.door - abs(z), 0)))
-
-    def navigable_points(self, spacing: float) -> np.ndarray:
-        line = np.arange(-self.half + spacing / 2, self.half, spacing)
-        points = [(x, 0.0, z) for z in line for x in line if self.is_navigable((x, 0.0, z))]
-        return np.array(points).reshape(-1, 3)
-
-    def random_navigable_point(self, rng: np.random.Generator) -> np.ndarray:
-        if self.half <= 0:
-            raise NoNavigableFloorError("no floor")
-        while True:
-            x, z = rng.uniform(-self.half, self.half, 2)
-            if self.is_navigable(np.array([x, 0, z])):
-                return np.array([x, 0.0, z])
-
-    def is_navigable(self, position) -> bool:
-        x, _, z = position
-        in_wall = self.door is not None and abs(x) < 0.1 and abs(z) > self.door
-        return max(abs(x), abs(z)) <= self.half and not in_wall
-
-    def _straight(self, start, goal) -> bool:
-        return all(self.is_navigable(np.asarray(start) + t * (goal - start)) for t in np.linspace(0, 1, 200))
-
-    def shortest_path(self, start, goal) -> np.ndarray:
-        start, goal = np.asarray(start, float), np.asarray(goal, float)
-        if self._straight(start, goal):
-            return np.stack([start, goal])
-        sides = np.sign([start[0], goal[0]])
-        corners = [
-            np.stack([start, *(np.array([0.12 * side, 0, z]) for side in sides), goal])
-            for z in (-self.door + 0.02, 0.0, self.door - 0.02)
-        ]
-        return min(corners, key=path_length)
-
-    def geodesic_distance(self, start, goal) -> float:
-        return path_length(self.shortest_path(start, goal))
-
-    def step(self, state: AgentState, action: int) -> StepResult:
-        if action == FORWARD:
-            move = AGENT.forward_step * np.array([-math.sin(state.yaw), 0, -math.cos(state.yaw)])
-            start = np.array(state.position)
-            free = self._straight(start, start + move)
-            return StepResult(AgentState(tuple(start + move), state.yaw) if free else state, not free)
-        return StepResult(AgentState(state.position, state.yaw + {2: TURN, 3: -TURN}[action]), False)
+@pytest.fixture(scope="module")
+def furnished() -> tuple:
+    """Two furnished rooms: the simulator and its scene."""
+    scene = two_rooms()
+    sim = simulated(scene)
+    yield sim, scene
+    sim.close()
 
 
 def positions(walk) -> np.ndarray:
     return np.array([step.state.position for step in walk.steps])
 
 
-def assert_is_what_the_simulator_answers(sim: Simulator, walk) -> None:
-    for before, after in zip(walk.steps, walk.steps[1:], strict=False):
-        answer = sim.step(before.state, before.action)
-        assert after.state == answer.state
-        assert before.collided == answer.collided
-    assert walk.steps[-1].action == STOP
-    assert all(step.action in (FORWARD, TURN_LEFT, TURN_RIGHT) for step in walk.steps[:-1])
-
-
 def test_the_fake_keeps_the_protocol() -> None:
     assert isinstance(OpenFloor(1.0), Simulator)
 
 
-@pytest.mark.parametrize("name", TRAJECTORIES)
+@pytest.mark.parametrize("name", AGENT_WALKS[:2])
 @pytest.mark.parametrize("door", [None, 0.5])
 @pytest.mark.parametrize("seed", range(4))
 def test_walks_follow_the_simulator_and_repeat(name: str, door: float | None, seed: int) -> None:
@@ -189,6 +129,148 @@ def test_the_expert_ends_facing_its_target() -> None:
 def test_impossible_wishes_are_refused() -> None:
     with pytest.raises(NoRouteError, match="no walk of 50 to 60 m fits into 30 frames"):
         point_to_point(OpenFloor(3.0), np.random.default_rng(0), WalkRequest(30, AGENT, distance=(50, 60)))
+    with pytest.raises(NoRouteError, match="needs a request with a scene"):
+        room_transition(OpenFloor(3.0), np.random.default_rng(0), WalkRequest(30, AGENT))
+    with pytest.raises(NoRouteError, match="needs to know the scene"):
+        object_focused(OpenFloor(3.0), np.random.default_rng(0), WalkRequest(30, AGENT))
     for walk in TRAJECTORIES.values():
         with pytest.raises(NoNavigableFloorError):
             walk(OpenFloor(-1.0), np.random.default_rng(0), WalkRequest(30, AGENT))
+
+
+@pytest.mark.parametrize("name", ON_ANY_FLOOR)
+@pytest.mark.parametrize("door", [None, 0.5])
+@pytest.mark.parametrize("seed", range(4))
+def test_free_walks_keep_their_limits_and_repeat(name: str, door: float | None, seed: int) -> None:
+    sim = OpenFloor(3.0, door)
+    walk = TRAJECTORIES[name](sim, np.random.default_rng(seed), WalkRequest(40, AGENT))
+    assert_is_free_motion(sim, walk, 40)
+    assert walk == TRAJECTORIES[name](sim, np.random.default_rng(seed), WalkRequest(40, AGENT))
+
+
+@pytest.mark.parametrize("name", FREE_WALKS)
+@pytest.mark.parametrize("length", [16, 40])
+def test_free_walks_keep_their_limits_between_furniture(furnished: tuple, name: str, length: int) -> None:
+    sim, scene = furnished
+    for seed in range(3):
+        request = WalkRequest(length, AGENT, scene=scene)
+        walk = TRAJECTORIES[name](sim, np.random.default_rng(seed), request)
+        assert_is_free_motion(sim, walk, length)
+        assert walk == TRAJECTORIES[name](sim, np.random.default_rng(seed), request)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_circle_keeps_its_radius_and_looks_in_or_out(seed: int) -> None:
+    walk = circular_motion(OpenFloor(3.0), np.random.default_rng(seed), WalkRequest(40, AGENT))
+    rows, details = rows_of(walk), walk.details
+    spoke = rows[:, (0, 2)] - np.array(details["centre"])[[0, 2]]
+    np.testing.assert_allclose(np.hypot(*spoke.T), details["radius"], atol=0.01 * details["radius"])
+    forward = np.stack([-np.sin(rows[:, 3]), -np.cos(rows[:, 3])], axis=1)
+    outwards = (forward * spoke).sum(1) / np.hypot(*spoke.T)
+    np.testing.assert_allclose(outwards, -1 if details["looks"] == "in" else 1, atol=1e-3)
+    angle = np.unwrap(np.arctan2(spoke[:, 1], spoke[:, 0]))
+    assert abs(angle[-1] - angle[0]) <= details["arc"] + 1e-6
+    assert (np.sign(np.diff(angle)) == np.sign(angle[-1] - angle[0])).all()
+
+
+def test_circles_look_both_ways_and_go_all_round_where_they_can() -> None:
+    walks = [
+        circular_motion(OpenFloor(3.0), np.random.default_rng(s), WalkRequest(64, AGENT)) for s in range(12)
+    ]
+    assert {walk.details["looks"] for walk in walks} == {"in", "out"}
+    assert all(walk.details["arc"] == pytest.approx(2 * math.pi) for walk in walks)
+
+
+def test_a_circle_goes_round_the_target_or_the_thing_in_focus(furnished: tuple) -> None:
+    sim, scene = furnished
+    target = np.array([-2.0, 0.7, 0.0])
+    walk = circular_motion(sim, np.random.default_rng(0), WalkRequest(20, AGENT, targets=[target]))
+    assert walk.details["centre"] == (-2.0, 0.0, 0.0)
+    assert walk.details["looks"] == "in"
+    walk = circular_motion(sim, np.random.default_rng(0), WalkRequest(20, AGENT, scene=scene, focus=(10,)))
+    np.testing.assert_allclose(walk.details["centre"], (2.05, 0, -0.05), atol=1e-6)
+
+
+def test_too_little_floor_gives_no_circle() -> None:
+    with pytest.raises(NoRouteError, match=r"no arc of 0\.5 rad"):
+        circular_motion(OpenFloor(0.2), np.random.default_rng(0), WalkRequest(40, AGENT))
+
+
+@pytest.mark.parametrize("length", [2, 9, 40])
+def test_forward_backward_stays_on_one_line_without_turning(length: int) -> None:
+    for seed in range(4):
+        walk = forward_backward(OpenFloor(2.0), np.random.default_rng(seed), WalkRequest(length, AGENT))
+        rows = rows_of(walk)
+        assert np.ptp(rows[:, 3]) == 0
+        forward = np.array([-math.sin(rows[0, 3]), -math.cos(rows[0, 3])])
+        offset = rows[:, (0, 2)] - rows[0, (0, 2)]
+        along = offset @ forward
+        np.testing.assert_allclose(offset, along[:, None] * forward, atol=1e-9)
+        if length == 40:
+            assert np.ptp(along) == pytest.approx(walk.details["distance"], rel=0.1)
+            assert (np.diff(along) > 0).any()
+            assert (np.diff(along) < 0).any()
+
+
+def test_sweep_rows_are_parallel_evenly_apart_and_cover_the_room() -> None:
+    walk = systematic_sweep(OpenFloor(1.5), np.random.default_rng(0), WalkRequest(400, AGENT))
+    rows, details = rows_of(walk), walk.details
+    axis, across = (0, 2) if details["axis"] == "x" else (2, 0)
+    moving = np.abs(np.diff(rows[:, axis])) > 1e-6
+    along_rows = moving & (np.abs(np.diff(rows[:, across])) < 1e-9)
+    lanes = np.unique(rows[:-1][along_rows, across].round(6))
+    assert len(lanes) == details["rows"]
+    np.testing.assert_allclose(np.diff(lanes), details["row_gap"], atol=1e-5)
+    for lane in lanes:  # each from side to side
+        assert np.ptp(rows[np.abs(rows[:, across] - lane) < 1e-5, axis]) > 2.5
+    beside = np.abs(np.linspace(-1.5, 1.5, 50)[:, None] - lanes).min(1)
+    assert beside.max() <= details["row_gap"]
+
+
+def test_a_sweep_stays_in_its_room(furnished: tuple) -> None:
+    sim, scene = furnished
+    request = WalkRequest(60, AGENT, scene=scene)
+    for seed in range(4):
+        rows = rows_of(systematic_sweep(sim, np.random.default_rng(seed), request))
+        assert len({scene.room_at(x, z) for x, z in rows[:, (0, 2)]} - {-1}) == 1
+
+
+@pytest.mark.parametrize("focus", [(), (8,), (11,)])
+def test_the_object_in_focus_stays_in_view(furnished: tuple, focus: tuple) -> None:
+    sim, scene = furnished
+    request = WalkRequest(32, AGENT, scene=scene, focus=focus)
+    walk = object_focused(sim, np.random.default_rng(3), request)
+    thing = walk.details["focus"][0]
+    assert thing in (focus or CHESTS)
+    rows = rows_of(walk)
+    states = rows + (0, 0, 0, 0, 0, AGENT.camera_height)
+    seen = [(sim.render(camera_pose(state)).instance == thing).mean() for state in states]
+    assert np.mean(np.array(seen) > 0.003) >= 0.9
+    box = scene.instances[thing - 1]
+    away = np.hypot(*(rows[:, (0, 2)] - box.centre[[0, 2]]).T)
+    angle = np.unwrap(np.arctan2(rows[:, 2] - box.centre[2], rows[:, 0] - box.centre[0]))
+    assert away[0] > away[-1] + 0.2  # approached
+    assert np.ptp(angle) > 0.3  # orbited
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_transition_changes_rooms_through_the_door(furnished: tuple, seed: int) -> None:
+    sim, scene = furnished
+    walk = room_transition(sim, np.random.default_rng(seed), WalkRequest(40, AGENT, scene=scene))
+    assert_is_what_the_simulator_answers(sim, walk)
+    path = positions(walk)
+    first, last = (scene.room_at(*path[i, (0, 2)]) for i in (0, -1))
+    assert {first, last} == {0, 1}
+    assert walk.details["rooms"] == [scene.rooms[first].name, scene.rooms[last].name]
+    assert walk.stopped
+    assert math.dist(path[-1], walk.goal) <= AGENT.forward_step
+    in_wall = path[np.abs(path[:, 0]) < 0.1]
+    assert (np.abs(in_wall[:, 2]) < 0.5).all()
+
+
+def test_longest_run() -> None:
+    flags = np.array([1, 1, 0, 1, 0, 1, 1, 1], bool)
+    assert longest_run(flags) == (5, 3)
+    assert longest_run(flags, circular=True) == (5, 5)
+    assert longest_run(np.zeros(4, bool)) == (0, 0)
+    assert longest_run(np.ones(4, bool)) == (0, 4)

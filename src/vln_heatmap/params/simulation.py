@@ -11,7 +11,15 @@ from vln_heatmap.params.base import Params
 SimulatorName = Literal["auto", "raster", "raycast", "habitat"]
 
 
-TrajectoryName = Literal["random_exploration", "point_to_point"]
+TrajectoryName = Literal[
+    "random_exploration",
+    "point_to_point",
+    "circular_motion",
+    "forward_backward",
+    "systematic_sweep",
+    "object_focused",
+    "room_transition",
+]
 
 
 class CameraParams(Params):
