@@ -19,8 +19,9 @@ from trimesh.intersections import mesh_plane
 
 from vln_heatmap.params import HouseParams
 from vln_heatmap.simulation.houses import generate_house
+from vln_heatmap.simulation.houses.drafting import draw_plans
 from vln_heatmap.simulation.houses.palette import COLOURS
-from vln_heatmap.simulation.houses.plan import DOOR_HEIGHT, draw_plan
+from vln_heatmap.simulation.houses.plan import DOOR_HEIGHT
 from vln_heatmap.simulation.scene import STRUCTURE, Instance, Scene
 
 SEEDS = range(6)
@@ -176,7 +177,7 @@ def test_furniture_does_not_intersect(houses):
 
 def test_doorways_are_clear_and_at_least_80_cm_wide(houses):
     for seed, house in zip(SEEDS, houses, strict=True):
-        plan = draw_plan(np.random.default_rng([seed, 0]), PLAIN)  # as the generator draws it
+        (plan,) = draw_plans(np.random.default_rng([seed, 0]), PLAIN)  # as the generator draws it
         assert tuple(plan.inner(room) for room in range(len(plan.cells))) == tuple(
             r.rectangle for r in house.rooms
         )
@@ -248,7 +249,7 @@ def test_nothing_is_seen_through_gaps_of_the_building(houses):
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6))
 def test_plans_tile_the_house_and_connect_all_rooms(seed):
-    plan = draw_plan(np.random.default_rng(seed), HouseParams())
+    (plan,) = draw_plans(np.random.default_rng(seed), HouseParams())
     cells = np.array(plan.cells)
     area = (cells[:, 2] - cells[:, 0]) * (cells[:, 3] - cells[:, 1])
     low, high = cells[:, :2].min(axis=0), cells[:, 2:].max(axis=0)
