@@ -14,10 +14,10 @@ from vln_heatmap.simulation.instructions import (
     frame_things,
     instruction_text,
     object_phrases,
-    plural,
     sequence_instructions,
     sequence_things,
 )
+from vln_heatmap.simulation.nouns import plural
 from vln_heatmap.simulation.relations import (
     NO,
     UNSURE,
@@ -101,6 +101,7 @@ def test_the_building_is_never_referred_to() -> None:
         "visible_u": np.array([0.5, 0.5, 0.5]),
         "visible_v": np.array([0.2, 0.9, 0.5]),
         "visible_depth": np.array([3.0, 2.0, 2.0]),
+        "moved_ids": [],
     }
     assert [t.id for t in frame_things(objects, row)] == [3]
     made = frame_instructions(objects, row, np.random.default_rng(0), count=5, image_pixels=1000)
@@ -255,6 +256,7 @@ def table_of(path: np.ndarray, actions: list[int], visible: list[list[int]]) -> 
         {
             "state": [[x, 0.0, z, yaw, 0.0] for x, z, yaw in path],
             "action": np.array(actions, np.int8),
+            "moved_ids": [[]] * len(actions),
             "visible_ids": [np.array(ids) for ids in visible],
             "visible_pixels": [np.full(len(ids), 100) for ids in visible],
         }

@@ -8,12 +8,13 @@ phrase is made only for those seen well, and never for the building itself.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from vln_heatmap.simulation.nouns import Group, Scope, always_plural
 from vln_heatmap.simulation.relations import (
     UNSURE,
     VIEW_RELATIONS,
@@ -23,7 +24,7 @@ from vln_heatmap.simulation.relations import (
 )
 from vln_heatmap.simulation.scene import STRUCTURE, Instance, Room
 
-Kind = Literal["category", "attribute", "relation", "route"]
+Kind = Literal["category", "attribute", "relation"]
 
 #: Share of the image that an instance must cover to be referred to.
 MIN_SHARE = 0.003
@@ -43,19 +44,19 @@ class Phrase:
 
     Attributes:
         text: "the red chair left of the table".
-        kind: "category", "attribute" or "relation" ("route" for whole route instructions).
+        kind: "category", "attribute" or "relation".
         instances: ids of all instances that it means, ascending.
         needed: False if a shorter phrase would have told the same ("the red chair" where there is one chair).
+        plural: whether it is "they".
+        distractors: ids of similar things in the scope that it does not mean.
     """
 
     text: str
     kind: Kind
     instances: tuple[int, ...]
     needed: bool = True
-
-    @property
-    def plural(self) -> bool:
-        return len(self.instances) > 1
+    plural: bool = False
+    distractors: tuple[int, ...] = ()
 
 
 def read_objects(metadata: Mapping[str, Any]) -> tuple[Instance, ...]:
@@ -71,6 +72,11 @@ def read_rooms(metadata: Mapping[str, Any]) -> tuple[Room, ...]:
     return tuple(
         Room(entry["name"], tuple(entry["rectangle"]), entry.get("floor", 0.0)) for entry in metadata["rooms"]
     )
+
+
+def moved_ids(frames: pd.DataFrame) -> frozenset[int]:
+    """Ids of all that is not where it rests in some frame of a frame table."""
+    return frozenset(int(i) for ids in frames["moved_ids"] for i in ids)
 
 
 def frame_things(objects: Sequence[Instance], row: Mapping[str, Any]) -> list[Thing]:
@@ -98,15 +104,22 @@ def sequence_things(objects: Sequence[Instance], frames: pd.DataFrame) -> list[T
     ]
 
 
-def object_phrases(things: Sequence[Thing], *, min_pixels: int, rooms: Sequence[Room] = ()) -> list[Phrase]:
+def object_phrases(
+    things: Sequence[Thing],
+    *,
+    min_pixels: int,
+    rooms: Sequence[Room] = (),
+    moved: frozenset[int] = frozenset(),
+) -> list[Phrase]:
     """Every phrase of a scope, in a fixed order.
 
     Args:
         things: all that is seen in the scope (``frame_things`` or ``sequence_things``).
         min_pixels: instances with fewer pixels are not referred to (but still count as seen).
         rooms: the scene's rooms, for "the chair in the kitchen".
+        moved: ids of things that are not at rest: they have no place in the world that a phrase could use.
     """
-    scope = _Scope(things, min_pixels)
+    scope = Scope(tuple(things), min_pixels, moved)
     phrases = [*_noun_phrases(scope), *_room_phrases(scope, rooms), *_relation_phrases(scope)]
     if all(thing.u is not None for thing in things):
         phrases += _superlative_phrases(scope)
@@ -144,7 +157,7 @@ def frame_instructions(
     image_pixels: int,
     frame: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Instructions about one view: ``{"text", "kind", "instances", "frame"}``, at most ``count``.
+    """Instructions about one view: entries as ``instruction`` makes them, at most ``count``.
 
     Args:
         objects: all instances of the scene.
@@ -152,7 +165,9 @@ def frame_instructions(
         image_pixels: W * H.
         frame: index to note with the instructions; by default the row's own.
     """
-    phrases = object_phrases(frame_things(objects, row), min_pixels=_min_pixels(image_pixels))
+    moved = frozenset(int(i) for i in row["moved_ids"])
+    things, least = frame_things(objects, row), least_pixels(image_pixels)
+    phrases = object_phrases(things, min_pixels=least, moved=moved)
     frame = int(row["frame_index"]) if frame is None else frame
     return [_entry(phrase, rng, frame) for phrase in choose_phrases(phrases, rng, count)]
 
@@ -168,79 +183,62 @@ def sequence_instructions(
 ) -> list[dict[str, Any]]:
     """Instructions that hold for a whole sequence, as ``frame_instructions`` but with frame None."""
     things = sequence_things(objects, frames)
-    phrases = object_phrases(things, min_pixels=_min_pixels(image_pixels), rooms=rooms)
+    least = least_pixels(image_pixels)
+    phrases = object_phrases(things, min_pixels=least, rooms=rooms, moved=moved_ids(frames))
     return [_entry(phrase, rng, None) for phrase in choose_phrases(phrases, rng, count)]
 
 
-class _Scope:
-    """The things of a scope, and the nouns that name them clearly."""
-
-    def __init__(self, things: Sequence[Thing], min_pixels: int) -> None:
-        self.things = sorted(things, key=lambda thing: thing.id)
-        self.clear = {thing.id for thing in things if thing.pixels >= min_pixels}
-        categories = {thing.instance.category for thing in things}
-        nouns = sorted(categories | {category.split()[-1] for category in categories})
-        # "the chair" would be unfair to an armchair
-        nouns = [n for n in nouns if not any(_half_fits(n, category) for category in categories)]
-        self.named = {noun: [t for t in self.things if _fits(noun, t.instance.category)] for noun in nouns}
-        self.groups = list(self._groups())
-
-    def _groups(self) -> Iterable[tuple[str, str, list[Thing]]]:
-        """(colour or "", noun, all things that fit both)."""
-        for noun, things in self.named.items():
-            yield "", noun, things
-            # a thing without a colour name could be called any colour
-            if all(thing.instance.colour for thing in things):
-                for colour in sorted({thing.instance.colour for thing in things}):
-                    yield colour, noun, [thing for thing in things if thing.instance.colour == colour]
-
-    def sayable(self, things: Sequence[Thing]) -> bool:
-        """One thing that is seen well, or several of which two are."""
-        return sum(thing.id in self.clear for thing in things) >= min(2, len(things)) > 0
-
-
-def _noun_phrases(scope: _Scope) -> list[Phrase]:
+def _noun_phrases(scope: Scope) -> list[Phrase]:
     return [
-        _phrase(colour, noun, things, needed=not colour or len(things) < len(scope.named[noun]))
-        for colour, noun, things in scope.groups
-        if scope.sayable(things)
+        _phrase(
+            scope,
+            group,
+            group.things,
+            needed=not group.colour or len(group.things) < len(scope.named(group.noun)),
+        )
+        for group in scope.groups
+        if scope.sayable(group.things)
     ]
 
 
-def _room_phrases(scope: _Scope, rooms: Sequence[Room]) -> list[Phrase]:
-    names = [room.name for room in rooms]
-    places = {index: name for index, name in enumerate(names) if names.count(name) == 1}
+def _room_phrases(scope: Scope, rooms: Sequence[Room]) -> list[Phrase]:
     phrases = []
-    for colour, noun, things in scope.groups:
-        for index, name in places.items():
-            inside = [thing for thing in things if thing.instance.room == index]
-            if scope.sayable(inside) and all(thing.instance.room >= 0 for thing in things):
-                needed = len(inside) < len(things)
-                phrases.append(_phrase(colour, noun, inside, f" in the {name}", "relation", needed=needed))
+    for group in scope.groups:
+        if any(thing.instance.room < 0 for thing in group.things) or group.ids & scope.moved:
+            continue
+        for index, name in unique_rooms(rooms).items():
+            meant = [thing for thing in group.things if thing.instance.room == index]
+            if scope.sayable(meant):
+                needed = len(meant) < len(group.things)
+                phrases.append(_phrase(scope, group, meant, f" in the {name}", needed=needed))
     return phrases
 
 
-def _relation_phrases(scope: _Scope) -> list[Phrase]:
+def unique_rooms(rooms: Sequence[Room]) -> dict[int, str]:
+    """Names by index of the rooms that are the only ones of their type."""
+    names = [room.name for room in rooms]
+    return {index: name for index, name in enumerate(names) if names.count(name) == 1}
+
+
+def _relation_phrases(scope: Scope) -> list[Phrase]:
     """Things in a relation to an anchor that a noun alone tells apart."""
     relations = dict(WORLD_RELATIONS)
     if all(thing.u is not None for thing in scope.things):
         relations |= VIEW_RELATIONS
-    anchors = [(noun, things[0]) for _, noun, things in scope.groups if _is_anchor(scope, noun, things)]
     phrases = []
-    for anchor_noun, anchor in anchors:
+    for anchor_text, anchor in scope.single(colours=False):
         for words, relation in relations.items():
             # a phrase whose noun fits the anchor, too, is as doubtful as one with an unsure relation
             verdicts = {t.id: UNSURE if t is anchor else relation(t, anchor) for t in scope.things}
-            for colour, noun, things in scope.groups:
-                meant = _related(things, verdicts)
+            if words in WORLD_RELATIONS:
+                lost = scope.moved if anchor.id not in scope.moved else verdicts
+                verdicts |= dict.fromkeys(lost, UNSURE)
+            for group in scope.groups:
+                meant = _related(group.things, verdicts)
                 if meant and scope.sayable(meant):
-                    tail, needed = f" {words} the {anchor_noun}", len(meant) < len(things)
-                    phrases.append(_phrase(colour, noun, meant, tail, "relation", needed=needed))
+                    needed = len(meant) < len(group.things)
+                    phrases.append(_phrase(scope, group, meant, f" {words} {anchor_text}", needed=needed))
     return phrases
-
-
-def _is_anchor(scope: _Scope, noun: str, things: Sequence[Thing]) -> bool:
-    return len(things) == 1 and things[0].id in scope.clear and len(scope.named[noun]) == 1
 
 
 def _related(things: Sequence[Thing], verdicts: Mapping[int, int]) -> list[Thing]:
@@ -250,59 +248,74 @@ def _related(things: Sequence[Thing], verdicts: Mapping[int, int]) -> list[Thing
     return [thing for thing in things if verdicts[thing.id] == YES]
 
 
-def _superlative_phrases(scope: _Scope) -> list[Phrase]:
+def _superlative_phrases(scope: Scope) -> list[Phrase]:
     phrases = []
-    for colour, noun, things in scope.groups:
-        if len(things) < 2:
-            continue
+    for group in (group for group in scope.groups if len(group.things) > 1):
         for words, name, sign, lead in _SUPERLATIVES:
-            ordered = sorted(things, key=lambda thing: sign * getattr(thing, name), reverse=True)
+            ordered = sorted(group.things, key=lambda thing: sign * getattr(thing, name), reverse=True)
             first, second = (sign * getattr(thing, name) for thing in ordered[:2])
             if first - second >= lead and scope.sayable(ordered[:1]):
-                text = f"the {words} {f'{colour} ' if colour else ''}{noun}"
-                phrases.append(Phrase(text, "relation", (ordered[0].id,)))
+                phrase = _phrase(scope, group, ordered[:1], kind="relation", needed=True)
+                phrases.append(replace(phrase, text=f"the {words} {group.said(1)}"))
     return phrases
 
 
 def _phrase(
-    colour: str, noun: str, things: Sequence[Thing], tail: str = "", kind: Kind = "category", *, needed: bool
+    scope: Scope,
+    group: Group,
+    things: Sequence[Thing],
+    tail: str = "",
+    *,
+    kind: Kind | None = None,
+    needed: bool,
 ) -> Phrase:
-    words = [colour] if colour else []
-    words.append(plural(noun) if len(things) > 1 else noun)
-    kind = "attribute" if colour and kind == "category" else kind
-    return Phrase(f"the {' '.join(words)}{tail}", kind, tuple(sorted(t.id for t in things)), needed)
+    return Phrase(
+        text=f"the {group.said(len(things))}{tail}",
+        kind=kind or ("relation" if tail else "attribute" if group.colour else "category"),
+        instances=tuple(sorted(thing.id for thing in things)),
+        needed=needed,
+        plural=len(things) > 1 or always_plural(group.noun),
+        distractors=scope.similar(things),
+    )
 
 
-def plural(noun: str) -> str:
-    """English plural of a noun or of a compound's last word."""
-    for ending, replacement in _PLURALS:
-        if noun.endswith(ending):
-            return noun.removesuffix(ending) + replacement
-    return f"{noun}s"
-
-
-_PLURALS = (
-    ("shelf", "shelves"),
-    ("knife", "knives"),
-    *((f"{vowel}y", f"{vowel}ys") for vowel in "aeou"),
-    ("y", "ies"),
-    *((ending, f"{ending}es") for ending in ("s", "x", "ch", "sh")),
-)
-
-
-def _fits(noun: str, category: str) -> bool:
-    """Whether the noun names the category: "table" fits a coffee table."""
-    return category == noun or category.endswith(f" {noun}")
-
-
-def _half_fits(noun: str, category: str) -> bool:
-    return category.endswith(noun) and not _fits(noun, category)
-
-
-def _min_pixels(image_pixels: int) -> int:
+def least_pixels(image_pixels: int) -> int:
+    """Pixels from which a thing is seen well in an image of W * H pixels."""
     return max(1, round(MIN_SHARE * image_pixels))
 
 
+def instruction(
+    text: str,
+    kind: str,
+    instances: Iterable[int],
+    *,
+    frame: int | None = None,
+    level: int = 1,
+    distractors: Iterable[int] = (),
+    steps: Sequence[str] = (),
+    question: str = "",
+    answer: str = "",
+) -> dict[str, Any]:
+    """An entry of ``metadata["instructions"]``; ``docs/data.md`` explains the keys."""
+    return {
+        "text": text,
+        "kind": kind,
+        "instances": sorted({int(i) for i in instances}),
+        "frame": frame,
+        "level": level,
+        "question": question,
+        "answer": answer,
+        "distractors": sorted({int(i) for i in distractors}),
+        "steps": list(steps),
+    }
+
+
 def _entry(phrase: Phrase, rng: np.random.Generator, frame: int | None) -> dict[str, Any]:
-    text = instruction_text(phrase, rng)
-    return {"text": text, "kind": phrase.kind, "instances": list(phrase.instances), "frame": frame}
+    return instruction(
+        instruction_text(phrase, rng),
+        phrase.kind,
+        phrase.instances,
+        frame=frame,
+        level=2 if phrase.kind == "relation" else 1,
+        distractors=phrase.distractors,
+    )

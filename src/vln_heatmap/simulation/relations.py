@@ -84,7 +84,7 @@ def on(a: Thing, b: Thing) -> int:
 
 
 def above(a: Thing, b: Thing) -> int:
-    """Over it with 0.1 m of air or more, its centre over b's box. NO from 0.3 m sideways, or lower than b's top."""
+    """Over it with 0.1 m of air or more, its centre over b's box. NO 0.3 m beside it, or lower than its top."""
     clear = a.instance.box_min[1] - b.instance.box_max[1]
     if box_gap(a.instance, b.instance) >= 0.3 or a.instance.box_max[1] <= b.instance.box_max[1]:
         return NO
@@ -98,7 +98,7 @@ def below(a: Thing, b: Thing) -> int:
 
 
 def inside(a: Thing, b: Thing) -> int:
-    """The box of a lies in the box of b, to 2 cm; NO if they do not meet, or a reaches out on both sides."""
+    """The box of a lies in the box of b, to 2 cm; NO if they do not meet."""
     shared = [_overlap(a.instance, b.instance, axis=axis) for axis in range(3)]
     within = [
         a.instance.box_min[i] >= b.instance.box_min[i] - 0.02
@@ -164,8 +164,8 @@ def _over(a: Thing, b: Thing) -> bool:
 
 
 def _footprint(instance: Instance) -> NDArray[np.float64]:
-    """Corners [4, 2] (x, z) of the box from above."""
-    (x0, _, z0), (x1, _, z1) = instance.box_min, instance.box_max
+    """Corners [4, 2] (x, z) of the box from above, a millimetre larger, so that none is flat."""
+    (x0, _, z0), (x1, _, z1) = np.subtract(instance.box_min, 1e-3), np.add(instance.box_max, 1e-3)
     return np.array([(x0, z0), (x0, z1), (x1, z1), (x1, z0)])
 
 

@@ -1,13 +1,13 @@
-"""Route instructions from a walk: rooms left and entered, turns, things passed, where it stops.
+"""Route instructions from a walk: rooms left and entered, stairs, turns, things passed, where it stops.
 
 Invariant: every clause is true of the recorded path and names things by phrases that fit nothing else seen on
-the way; the referred ids are the things named.
+the way; the referred ids are the things named, and none of them was moved meanwhile.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -16,15 +16,38 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vln_heatmap.simulation.instructions import MIN_SHARE, object_phrases, sequence_things
+from vln_heatmap.simulation.instructions import (
+    instruction,
+    least_pixels,
+    moved_ids,
+    sequence_things,
+)
+from vln_heatmap.simulation.nouns import Scope
 from vln_heatmap.simulation.relations import Thing, nearest_point
-from vln_heatmap.simulation.scene import Instance, Room
-from vln_heatmap.simulation.simulators.base import FORWARD, TURN_LEFT, TURN_RIGHT
+from vln_heatmap.simulation.scene import Instance, Room, room_at
+from vln_heatmap.simulation.simulators.base import FORWARD, MOVE, STOP, TURN_LEFT, TURN_RIGHT
+
+#: A thing that a phrase tells apart from all others seen in the sequence, and that phrase.
+Names = Mapping[int, tuple[Thing, str]]
 
 _TURN = math.radians(50)  # net heading change that is worth saying
 _BACK = math.radians(135)
 _MOST_PASSED = 2
+_CLIMB = 1.0  # metres up or down that are worth saying
+_STOREY = 2.0  # a floor that is so far below is not the room one is in
 _STOPS = ("stop at {}", "stop in front of {}", "walk up to {} and stop", "stop near {}")
+
+
+@dataclass(frozen=True)
+class Route:
+    """A way in words: its clauses in order, the last one the stop, and the things that they name."""
+
+    steps: tuple[str, ...]
+    instances: tuple[int, ...]
+
+    @property
+    def text(self) -> str:
+        return " and ".join(filter(None, (", ".join(self.steps[:-1]), self.steps[-1])))
 
 
 @dataclass(frozen=True)
@@ -50,39 +73,60 @@ def route_instruction(
         image_pixels: W * H.
 
     Returns:
-        ``{"text", "kind": "route", "instances", "frame": None}``, e.g. "leave the bedroom, turn left, pass
-        the bookshelf on your left and stop at the sofa".
+        An instruction of kind "route" for the whole walk, e.g. "leave the bedroom, turn left, pass the bookshelf
+        on your left and stop at the sofa", with its clauses as ``steps`` and the expert's ``actions``.
     """
-    path = np.stack(frames["state"].to_list()).astype(np.float64)  # [T, 5] x, y, z, yaw, pitch
+    route = describe_route(landmarks(objects, frames, image_pixels=image_pixels), rooms, frames, rng)
+    entry = instruction(route.text, "route", route.instances, level=3, steps=route.steps)
+    return {**entry, "actions": expert_actions(frames)}
+
+
+def expert_actions(frames: pd.DataFrame) -> list[int]:
+    """The discrete actions of a walk, or of a part of one, the last one STOP; none if it moves freely."""
+    actions = [int(action) for action in frames["action"]]
+    return [] if MOVE in actions[:-1] else [*actions[:-1], STOP]
+
+
+def landmarks(
+    objects: Sequence[Instance], frames: pd.DataFrame, *, image_pixels: int
+) -> dict[int, tuple[Thing, str]]:
+    """By id, each thing at rest that colour and noun tell apart in the sequence, and the clearest phrase for it."""
+    scope = Scope(tuple(sequence_things(objects, frames)), least_pixels(image_pixels))
+    things, moved = {thing.id: thing for thing in scope.things}, moved_ids(frames)
+    return {i: (things[i], text) for i, text in scope.names().items() if i not in moved}
+
+
+def describe_route(
+    names: Names,
+    rooms: Sequence[Room],
+    frames: pd.DataFrame,
+    rng: np.random.Generator,
+    *,
+    goal: int | None = None,
+) -> Route:
+    """The way through a frame table, or through a part of one.
+
+    Args:
+        names: from ``landmarks`` of the whole sequence.
+        goal: id of the thing where it ends; None = the nearest thing in view, else the room.
+    """
+    path = np.stack(frames["state"].to_list()).astype(np.float64)  # [T, >= 4] x, y, z, yaw
     actions = frames["action"].to_numpy()  # [T]
-    names = _names(objects, frames, max(1, round(MIN_SHARE * image_pixels)))
-    stop = _stop_clause(names, rooms, path, frames, rng)
-    passed = _passed(names, path, actions, frames, without=stop.instance)
-    clauses = sorted(
-        [*_turns(actions, path), *_room_changes(rooms, path, rng), *passed], key=lambda c: c.frame
-    )
+    if goal is None:
+        stop = _stop_clause(names, rooms, path, frames, rng)
+    else:
+        stop = _Clause(len(path), str(rng.choice(_STOPS)).format(names[goal][1]), goal)
+    passed = _passed(names, path, frames, without=stop.instance)
+    parts = [*_turns(actions, path), *_climbs(names, path), *_room_changes(rooms, path, rng), *passed]
+    clauses = sorted(parts, key=lambda clause: clause.frame)
     if not clauses:
         clauses = [_Clause(0, str(rng.choice(["walk straight ahead", "go forward", "walk forward"])))]
     before = [None, *(clause.text for clause in clauses)]
     texts = [
         f"{c.text} again" if c.text == last else c.text for c, last in zip(clauses, before, strict=False)
     ]
-    referred = [clause.instance for clause in (*clauses, stop) if clause.instance is not None]
-    text = f"{', '.join(texts)} and {stop.text}"
-    return {"text": text, "kind": "route", "instances": sorted(set(referred)), "frame": None}
-
-
-def _names(
-    objects: Sequence[Instance], frames: pd.DataFrame, min_pixels: int
-) -> dict[int, tuple[Thing, str]]:
-    """By id, each thing that a colour and a noun tell apart in the sequence, and the clearest such phrase."""
-    things = {thing.id: thing for thing in sequence_things(objects, frames)}
-    phrases = object_phrases(list(things.values()), min_pixels=min_pixels)
-    names: dict[int, tuple[Thing, str]] = {}
-    for phrase in sorted(phrases, key=lambda p: (p.kind != "category", -len(p.text))):
-        if not phrase.plural and phrase.kind in ("category", "attribute"):
-            names.setdefault(phrase.instances[0], (things[phrase.instances[0]], phrase.text))
-    return names
+    referred = {clause.instance for clause in (*clauses, stop) if clause.instance is not None}
+    return Route((*texts, stop.text), tuple(sorted(referred)))
 
 
 def _turns(actions: NDArray[np.int8], path: NDArray[np.float64]) -> list[_Clause]:
@@ -110,6 +154,36 @@ def _turns(actions: NDArray[np.int8], path: NDArray[np.float64]) -> list[_Clause
     return clauses
 
 
+def _climbs(names: Names, path: NDArray[np.float64]) -> list[_Clause]:
+    """Runs of frames that go up, or down, a metre or more, with level stretches of at most three frames."""
+    clauses = []
+    rise = np.diff(path[:, 1])  # [T - 1]
+    moving = np.flatnonzero(np.abs(rise) > 0.01)
+    apart = (np.diff(moving) > 4) | (np.diff(np.sign(rise[moving])) != 0)
+    for run in np.split(moving, np.flatnonzero(apart) + 1) if len(moving) else []:
+        if abs(total := rise[run].sum()) >= _CLIMB:
+            stairs = _stairs(names, path[run])
+            way = "up" if total > 0 else "down"
+            clauses.append(
+                _Clause(int(run[0]), f"go {way} {names[stairs][1] if stairs else 'the stairs'}", stairs)
+            )
+    return clauses
+
+
+def _stairs(names: Names, path: NDArray[np.float64]) -> int | None:
+    """Id of the named stairs that a path [N, >= 3] runs over, if it is one."""
+    middle = path[len(path) // 2, :3]
+    return next(
+        (
+            i
+            for i, (thing, _) in names.items()
+            if thing.instance.category == "stairs"
+            and math.dist(middle, nearest_point(thing.instance, middle)) <= 0.5
+        ),
+        None,
+    )
+
+
 def _room_changes(
     rooms: Sequence[Room], path: NDArray[np.float64], rng: np.random.Generator
 ) -> list[_Clause]:
@@ -117,7 +191,7 @@ def _room_changes(
     names = [room.name for room in rooms]
     clauses = []
     for (_, before), (frame, after) in pairwise(visits):
-        there = f"{'another' if names[after] == names[before] else 'the'} {names[after]}"
+        there = _entered(names, before, after)
         options = [f"enter {there}", f"go into {there}", f"walk from the {names[before]} into {there}"]
         if names[after] != names[before]:
             options.append(f"leave the {names[before]}")
@@ -125,41 +199,64 @@ def _room_changes(
     return clauses
 
 
+def _entered(names: Sequence[str], before: int, after: int) -> str:
+    """ "the kitchen", but "another bedroom" from a bedroom, and "a bedroom" where there are several."""
+    name = names[after]
+    if name == names[before]:
+        return f"another {name}"
+    return f"the {name}" if names.count(name) == 1 else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
 def room_visits(rooms: Sequence[Room], path: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """(first frame, room index) of each stay in a room along a path [T, >= 3]; doorways belong to none."""
+    """(first frame, room index) of each stay in a room along a path [T, >= 3] of floor points x, y, z; doorways
+    and the upper part of stairs belong to none."""
     visits: list[tuple[int, int]] = []
-    for frame, (x, z) in enumerate(path[:, [0, 2]]):
-        room = next((i for i, r in enumerate(rooms) if _inside(r, x, z)), -1)
+    for frame, (x, y, z) in enumerate(path[:, :3]):
+        room = room_of(rooms, x, y, z)
         if room >= 0 and (not visits or visits[-1][1] != room):
             visits.append((frame, room))
     return visits
 
 
+def room_of(rooms: Sequence[Room], x: float, y: float, z: float) -> int:
+    """Index of the room that someone at floor point (x, y, z) is in, -1 in doorways and high on stairs."""
+    room = room_at(rooms, x, z, y)
+    return room if room >= 0 and y - rooms[room].floor < _STOREY else -1
+
+
 def _passed(
-    names: dict[int, tuple[Thing, str]],
-    path: NDArray[np.float64],
-    actions: NDArray[np.int8],
-    frames: pd.DataFrame,
-    *,
-    without: int | None,
+    names: Names, path: NDArray[np.float64], frames: pd.DataFrame, *, without: int | None
 ) -> list[_Clause]:
-    """The nearest things that a step forward takes from ahead to behind, at 0.2 to 1.5 m to one side."""
+    """The nearest passages, at 0.2 to 1.5 m to one side, of things that had been seen before."""
     found: list[tuple[float, _Clause]] = []
-    seen: set[int] = set()
-    for frame in range(len(path) - 1):
-        seen.update(np.asarray(frames["visible_ids"].iloc[frame]).tolist())
-        if actions[frame] != FORWARD:
-            continue
-        for identity in sorted(seen & (names.keys() - {without})):
-            thing, name = names[identity]
-            side = _side_passed(thing.instance, path[frame], path[frame + 1])
-            if side != 0:
-                hand = "left" if side > 0 else "right"
-                found.append((abs(side), _Clause(frame, f"pass {name} on your {hand}", identity)))
+    for frame, identity, side in passages(
+        {i: thing.instance for i, (thing, _) in names.items()}, path, frames
+    ):
+        if identity != without and 0.2 <= abs(side) <= 1.5:
+            hand = "left" if side > 0 else "right"
+            text = f"pass {names[identity][1]} on your {hand}"
+            found.append((abs(side), _Clause(frame, text, identity)))
     found.sort(key=lambda item: item[0])
     first = {clause.instance: clause for _, clause in reversed(found)}  # the nearest passage of each thing
     kept = [clause for _, clause in found if first[clause.instance] is clause]
     return kept[:_MOST_PASSED]
+
+
+def passages(
+    instances: Mapping[int, Instance], path: NDArray[np.float64], frames: pd.DataFrame
+) -> list[tuple[int, int, float]]:
+    """Every step that takes a thing seen by then from ahead to behind: (frame, id, signed distance).
+
+    The distance is the one to the nearest point of the thing's box in metres, + if its centre is to the left.
+    """
+    found, seen = [], set()
+    for frame in range(len(path) - 1):
+        seen.update(np.asarray(frames["visible_ids"].iloc[frame]).tolist())
+        for identity in sorted(seen & instances.keys()):
+            side = _side_passed(instances[identity], path[frame], path[frame + 1])
+            if side != 0:
+                found.append((frame, identity, side))
+    return found
 
 
 def _side_passed(instance: Instance, before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
@@ -167,44 +264,44 @@ def _side_passed(instance: Instance, before: NDArray[np.float64], after: NDArray
 
     Things that hang above the head or lie on the floor are walked under or over, not passed.
     """
-    if instance.box_min[1] > 1.6 or instance.box_max[1] < 0.15:
+    if instance.box_min[1] > before[1] + 1.6 or instance.box_max[1] < before[1] + 0.15:
         return 0.0
     forward = np.array([-math.sin(before[3]), -math.cos(before[3])])  # [2] x, z
     left = np.array([-math.cos(before[3]), math.sin(before[3])])
     centre = instance.centre[[0, 2]]
+    step = after[[0, 2]] - before[[0, 2]]
+    if step @ forward < max(0.02, abs(step @ left)):  # stands, backs or sidles
+        return 0.0
     if not (centre - before[[0, 2]]) @ forward > 0 >= (centre - after[[0, 2]]) @ forward:
         return 0.0
     offset = nearest_point(instance, before[:3])[[0, 2]] - before[[0, 2]]
-    distance = float(np.hypot(*offset))
     side = float((centre - before[[0, 2]]) @ left)
-    return math.copysign(distance, side) if 0.2 <= distance <= 1.5 and abs(side) >= 0.2 else 0.0
+    return math.copysign(float(np.hypot(*offset)), side) if abs(side) >= 0.2 else 0.0
 
 
 def _stop_clause(
-    names: dict[int, tuple[Thing, str]],
+    names: Names,
     rooms: Sequence[Room],
     path: NDArray[np.float64],
     frames: pd.DataFrame,
     rng: np.random.Generator,
 ) -> _Clause:
     """Where the walk ends: at the nearest thing in view within 1.5 m, else in the room, else just there."""
-    last = path[-1]
     visible = set(np.asarray(frames["visible_ids"].iloc[-1]).tolist())
-    reach = {
-        identity: math.dist(last[[0, 2]], nearest_point(thing.instance, last[:3])[[0, 2]])
-        for identity, (thing, _) in names.items()
-        if identity in visible
-    }
-    nearest = min(reach, key=lambda identity: (reach[identity], identity), default=None)
+    reach = {i: distance(names[i][0].instance, path[-1]) for i in names if i in visible}
+    nearest = min(reach, key=lambda i: (reach[i], i), default=None)
     if nearest is not None and reach[nearest] <= 1.5:
         return _Clause(len(path), str(rng.choice(_STOPS)).format(names[nearest][1]), nearest)
     visits = room_visits(rooms, path)
     return _Clause(len(path), f"stop in the {rooms[visits[-1][1]].name}" if visits else "stop there")
 
 
-def _inside(room: Room, x: float, z: float) -> bool:
-    x0, z0, x1, z1 = room.rectangle
-    return bool(x0 <= x <= x1 and z0 <= z <= z1)
+def distance(instance: Instance, state: NDArray[np.float64]) -> float:
+    """Horizontal metres from an agent's ``state`` to the nearest point of the box; infinite on another storey."""
+    x, y, z = state[:3]
+    if instance.box_min[1] > y + _STOREY or instance.box_max[1] < y - 0.2:
+        return math.inf
+    return math.dist((x, z), nearest_point(instance, np.array([x, y, z]))[[0, 2]])
 
 
 def _wrap(angle: float) -> float:
