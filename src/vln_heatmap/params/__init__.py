@@ -10,6 +10,7 @@ from vln_heatmap.params.data import (
     FinetuneSampleParams,
     NormalizeParams,
     PretrainSampleParams,
+    QualityParams,
     ValidateParams,
 )
 from vln_heatmap.params.model import (
@@ -69,6 +70,7 @@ __all__ = [
     "Params",
     "PredictParams",
     "PretrainSampleParams",
+    "QualityParams",
     "ScheduleParams",
     "Share",
     "SimulatorName",

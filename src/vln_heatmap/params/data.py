@@ -43,6 +43,101 @@ class ExpectationParams(Params):
         return self
 
 
+Limits = tuple[float, float]
+#: Share of an ordinary walk's coverage that a scenario or trajectory asks for; those not listed ask for all.
+CLAIMS: dict[str, float] = {
+    "vertical_motion": 0.3,
+    "forward": 0.5,
+    "backward": 0.5,
+    "lateral": 0.5,
+    "forward_backward": 0.5,
+    "rotation_in_place": 0.5,
+    "same_place_other_angles": 0.4,
+    "same_object_other_distances": 0.3,
+    "occlusion": 0.3,
+    "heavy_occlusion": 0.3,
+    "object_focused": 0.4,
+    "circular_motion": 0.4,
+    "single_object_tracking": 0.2,
+    "multi_object_tracking": 0.2,
+    "appearing_disappearing": 0.2,
+    "object_motion": 0.0,
+    "scene_change": 0.0,
+    "lighting_variation": 0.0,
+    "motion_blur": 0.5,
+    "scale_variation": 0.3,
+    "wall_corners": 0.4,
+    "doors_and_windows": 0.4,
+    "furniture": 0.4,
+    "behind_in_front": 0.3,
+    "left_right": 0.3,
+    "above_below": 0.3,
+    "inside_outside": 0.3,
+    "near_far": 0.3,
+    "between": 0.3,
+    "spatial_relationship": 0.3,
+    "temporal_coherence": 0.5,
+}
+
+
+class QualityParams(Params):
+    """What a good sequence is.
+
+    A pair of ``limits`` is (bad, good): a measured value is graded 0 at the first, 1 at the second, and
+    linearly between. What is measured stands with the functions of ``nodes/quality``.
+    """
+
+    score_limit: Share = Field(0.7, description="least value of each of the five scores")
+    overall_limit: Share = Field(0.75, description="least value of their weighted mean")
+    weights: tuple[Share, Share, Share, Share, Share] = Field(
+        (0.25, 0.20, 0.20, 0.15, 0.20),
+        description="of geometric, visual, coverage, smoothness and annotation in the overall score",
+    )
+    pairs: int = Field(64, ge=1, le=100_000, description="pairs of neighbouring frames that are looked at")
+    samples: int = Field(32, ge=4, le=1024, description="compared pixels along the shorter side of an image")
+    tolerance: float = Field(0.05, gt=0, lt=1, description="relative depth error that counts as agreement")
+    jump_metres: float = Field(0.3, gt=0, le=100, description="longest step between frames")
+    jump_degrees: float = Field(20.0, gt=0, le=180, description="largest turn between frames")
+    jump: Limits = Field((1.25, 1.0), description="step or turn, as a multiple of those")
+    depth_valid: Limits = Field((0.3, 0.6), description="share of pixels with depth")
+    depth_noise: Limits = Field((0.02, 0.008), description="bend of inverse depth on a surface, relative")
+    floor_error: Limits = Field((0.03, 0.01), description="relative error of the camera's height over floors")
+    depth_error: Limits = Field((0.015, 0.005), description="median relative disagreement of two frames")
+    depth_inliers: Limits = Field((0.75, 0.9), description="share of points on which two frames agree")
+    sharpness: Limits = Field((0.3, 0.5), description="share of an edge's contrast between two pixels")
+    dark: Limits = Field((5.0, 20.0), description="mean grey level, 0 to 255")
+    bright: Limits = Field((250.0, 235.0), description="mean grey level, 0 to 255")
+    clipped: Limits = Field((0.9, 0.5), description="share of black and white pixels")
+    entropy: Limits = Field((0.3, 1.5), description="bits of the grey levels in 64 bins")
+    voxel: float = Field(0.5, gt=0, le=10, description="metres, of seen space and of view points")
+    growth: float = Field(
+        1.0, ge=0, le=100, description="more space that 32 frames see than one, as a multiple"
+    )
+    viewpoints: float = Field(0.15, ge=0, le=1, description="new view points a frame")
+    things: int = Field(3, ge=0, le=1000, description="different things that are seen well")
+    clear_share: Share = Field(0.002, description="share of the image that counts as seen well")
+    claims: dict[str, Share] = Field(CLAIMS, description="share of that coverage by scenario or trajectory")
+    change: Limits = Field((0.01, 0.03), description="change between images that must differ, over contrast")
+    moved_pixels: float = Field(1.0, gt=0, le=1000, description="shift from which images must differ")
+    contrast: float = Field(3.0, gt=0, le=255, description="grey levels; less says nothing about change")
+    clock: Limits = Field((1.0, 0.1), description="deviation of a time step, in time steps")
+    jitter: Limits = Field((0.8, 0.5), description="share of steps that take back the one before")
+    labelled: Limits = Field((0.9, 0.99), description="share of pixels with depth that have an id")
+    miscounted: Limits = Field((0.005, 0.0), description="share of pixels on which table and ids differ")
+    misplaced: Limits = Field((0.5, 0.25), description="share of an instance's points outside its box")
+    box_margin: float = Field(0.05, ge=0, le=1, description="metres by which boxes are widened")
+
+    @model_validator(mode="after")
+    def _check(self) -> QualityParams:
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if field.annotation is Limits and value[0] == value[1]:
+                raise ValueError(f"{name} needs two different limits (bad, good), got {value}")
+        if sum(self.weights) <= 0:
+            raise ValueError(f"at least one weight must be above 0, got {self.weights}")
+        return self
+
+
 class ValidateParams(Params):
     """What is looked at in a sequence, and the limits of what is acceptable."""
 
