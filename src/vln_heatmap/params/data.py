@@ -102,6 +102,7 @@ class QualityParams(Params):
     depth_valid: Limits = Field((0.3, 0.6), description="share of pixels with depth")
     depth_noise: Limits = Field((0.02, 0.008), description="bend of inverse depth on a surface, relative")
     floor_error: Limits = Field((0.03, 0.01), description="relative error of the camera's height over floors")
+    displaced: Limits = Field((0.6, 0.3), description="share of a frame's instances outside their boxes")
     depth_error: Limits = Field((0.015, 0.005), description="median relative disagreement of two frames")
     depth_inliers: Limits = Field((0.75, 0.9), description="share of points on which two frames agree")
     sharpness: Limits = Field((0.3, 0.5), description="share of an edge's contrast between two pixels")

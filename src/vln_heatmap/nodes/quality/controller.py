@@ -127,7 +127,7 @@ class QualityController:
             "visual": visual_parts(footage, agreed, params),
             "coverage": coverage_parts(footage, params),
             "smoothness": smoothness_parts(footage, agreed, params),
-            "annotation": annotation_parts(footage, trusted, scene_ids, params),
+            "annotation": annotation_parts(footage, geometry.outside, trusted, scene_ids, params),
         }
         parts = {name: grades for name, (grades, _) in found.items()}
         scores = {

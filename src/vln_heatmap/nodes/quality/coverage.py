@@ -60,7 +60,7 @@ def seen_growth(footage: Footage, params: QualityParams) -> float:
     stride = footage.stride(params.samples)
     every = np.s_[:, stride // 2 :: stride, stride // 2 :: stride]
     seen = (footage.depth[every] > 0) & ~np.isin(footage.instance[every], list(footage.motions))  # [N, h, w]
-    seen &= np.isfinite(poses).all(axis=(1, 2))[:, None, None]
+    seen &= np.isfinite(poses).all(axis=(1, 2), keepdims=True)
     flat = unproject(footage.depth, footage.camera)[every].reshape(len(poses), -1, 3)  # [N, n, 3]
     points = transform(flat, np.nan_to_num(poses))  # [N, n, 3]
     cells = np.floor(points / params.voxel).astype(np.int64)[seen.reshape(len(poses), -1)]  # [M, 3]

@@ -14,11 +14,16 @@ from vln_heatmap.geometry.projection import unproject
 from vln_heatmap.nodes.quality.footage import Footage
 from vln_heatmap.nodes.quality.grades import grade, weakest, worst_value
 from vln_heatmap.nodes.quality.measures import depth_noise
+from vln_heatmap.nodes.quality.placement import outside_boxes
 from vln_heatmap.nodes.quality.reprojection import MIN_POINTS, Agreement
 from vln_heatmap.params import QualityParams
 
 #: Metres between the top of a floor's box and the agent's feet up to which it stands on that floor.
 _STANDS = 0.03
+#: Spread of the height over a floor, relative, within which its pixels tell of one height.
+_COHERENT = 0.02
+#: Fewest instances of a frame to say that many of them are displaced.
+_INSTANCES = 3
 
 
 class Geometry(NamedTuple):
@@ -29,6 +34,9 @@ class Geometry(NamedTuple):
         valid: [N] share of pixels with depth.
         noise: [N], see ``depth_noise``.
         floor: [N], see ``floor_error``.
+        outside: N times, see ``outside_boxes``.
+        displaced: [N] share of a frame's instances that are mostly outside their boxes; NaN if it shows
+            fewer than ``_INSTANCES``.
         agreed: of the P pairs.
         pairs: [P] their grades.
     """
@@ -37,6 +45,8 @@ class Geometry(NamedTuple):
     valid: NDArray[np.float64]
     noise: NDArray[np.float64]
     floor: NDArray[np.float64]
+    outside: list[dict[int, float]]
+    displaced: NDArray[np.float64]
     agreed: Agreement
     pairs: NDArray[np.float64]
 
@@ -47,11 +57,15 @@ def measure_geometry(footage: Footage, agreed: Agreement, params: QualityParams)
     stride = max(1, footage.stride(params.samples) // 2)
     pairs = np.fmin(grade(agreed.error, params.depth_error), grade(agreed.inliers, params.depth_inliers))
     pairs[jumps[footage.frames[footage.pairs]] > params.jump[1]] = 0
+    outside = outside_boxes(footage, params)
+    displaced = [np.mean([v > 0.5 for v in o.values()]) if len(o) >= _INSTANCES else np.nan for o in outside]
     return Geometry(
         jumps,
         (footage.depth > 0).mean(axis=(1, 2)),
         depth_noise(footage.depth, footage.instance, stride),
         floor_error(footage, params),
+        outside,
+        np.array(displaced),
         agreed,
         pairs,
     )
@@ -62,7 +76,8 @@ def geometric_parts(geometry: Geometry, params: QualityParams) -> tuple[dict[str
 
     - pose_jumps: the largest step or turn between any two frames, as a multiple of its limit.
     - depth_quality: of the worst frame, the share of pixels with depth, the roughness of surfaces
-      (``depth_noise``), and the scale of depth (``floor_error``).
+      (``depth_noise``), the scale of depth (``floor_error``), and the share of instances that are not where
+      their boxes are: many at once are the depth's fault, one alone is a wrong id.
     - reconstruction: of the worst pair of neighbours, the median disagreement and the share of points that
       agree (``Agreement``). A pair with a jump between them has nothing in common: grade 0.
     """
@@ -70,11 +85,12 @@ def geometric_parts(geometry: Geometry, params: QualityParams) -> tuple[dict[str
         "depth_valid": (geometry.valid, params.depth_valid),
         "depth_noise": (geometry.noise, params.depth_noise),
         "floor_error": (geometry.floor, params.floor_error),
+        "displaced": (geometry.displaced, params.displaced),
         "jump": (geometry.jumps, params.jump),
         "depth_error": (geometry.agreed.error, params.depth_error),
         "depth_inliers": (geometry.agreed.inliers, params.depth_inliers),
     }
-    depth = ("depth_valid", "depth_noise", "floor_error")
+    depth = ("depth_valid", "depth_noise", "floor_error", "displaced")
     parts = {
         "pose_jumps": weakest(grade(geometry.jumps, params.jump)),
         "depth_quality": min(weakest(grade(*measured[name])) for name in depth),
@@ -84,9 +100,14 @@ def geometric_parts(geometry: Geometry, params: QualityParams) -> tuple[dict[str
 
 
 def trusted_frames(footage: Footage, geometry: Geometry, params: QualityParams) -> NDArray[np.bool_]:
-    """Frames [N] whose depth and pose are sound: no rough or ill-scaled depth, no bad pair, no jump."""
-    depth = np.fmin(grade(geometry.noise, params.depth_noise), grade(geometry.floor, params.floor_error))
-    trusted = ~(depth < 1) & np.isfinite(footage.poses[footage.frames]).all(axis=(1, 2))  # [N]
+    """Frames [N] whose depth and pose are sound: no rough depth, no bad pair, no jump.
+
+    A wrong scale and displaced instances speak against the whole sequence.
+    """
+    scale = weakest(grade(geometry.floor, params.floor_error))
+    if min(scale, weakest(grade(geometry.displaced, params.displaced))) < 1:
+        return np.zeros(len(footage.frames), bool)
+    trusted = ~(grade(geometry.noise, params.depth_noise) < 1)  # [N]
     bad = footage.pairs[geometry.pairs < 1]
     trusted[bad] = trusted[bad + 1] = False
     return trusted
@@ -115,9 +136,10 @@ def rotation_angles(source: NDArray[np.float64], target: NDArray[np.float64]) ->
 def floor_error(footage: Footage, params: QualityParams) -> NDArray[np.float64]:
     """Relative error [N] of the camera's height over the floor, as the depth of floor pixels tells it.
 
-    It is the one check that sees a depth that is wrong by a constant factor while poses and depth agree with
-    each other. Only floors on which the agent stands somewhere in the sequence count: their surface is as high
-    as its feet. NaN where fewer than ``MIN_POINTS`` pixels show one.
+    It sees a depth that is wrong by a constant factor although depth and poses agree with each other. Only
+    floors on which the agent stands somewhere in the sequence count: their surface is as high as its feet. NaN
+    where fewer than ``MIN_POINTS`` pixels show one, or where these do not tell of one factor (the middle half
+    of them is spread by more than ``_COHERENT``): then something else is wrong.
     """
     feet = np.stack(footage.table["state"].to_list()).astype(np.float64)[:, 1]  # [T]
     heights = {
@@ -141,5 +163,7 @@ def floor_error(footage: Footage, params: QualityParams) -> NDArray[np.float64]:
         mine = floors[index]
         drop = points[index][mine] @ poses[index, 1, :3]  # [n], height over the camera (negative)
         should = surface[ids[index][mine]] - poses[index, 1, 3]  # [n]
-        result[index] = np.median(np.abs(drop / should - 1))
+        low, factor, high = np.quantile(drop / should, (0.25, 0.5, 0.75))
+        if high - low <= _COHERENT:
+            result[index] = abs(factor - 1)
     return result

@@ -59,7 +59,7 @@ def agreement(
     """
     source = np.concatenate([pairs, pairs + 1])  # [2P]
     target = np.concatenate([pairs + 1, pairs])  # [2P]
-    finite = np.isfinite(poses).all(axis=(1, 2))  # [N]
+    finite = np.asarray(np.isfinite(poses).all(axis=(1, 2)))  # [N]
     poses = np.where(finite[:, None, None], poses, np.eye(4))
     points, ids = _points(depth, instance, camera, stride)  # [N, n, 3], [N, n]
     here, moved = points[source], transform(points[source], relative_pose(poses[source], poses[target]))
@@ -69,8 +69,13 @@ def agreement(
     ratio = np.where(seen, z * nearest_inverse(depth, target, u, v, z), np.nan)  # [2P, n]
     start = project(here, camera)[:2]
     shift = np.where(np.isnan(ratio), np.nan, np.hypot(u - start[0], v - start[1]))  # [2P, n]
-    both = [np.concatenate(np.split(values, 2), axis=1) for values in (ratio, shift)]  # [P, 2n] each
-    return _summary(*both, tolerance) if len(pairs) else Agreement(*np.zeros((3, 0)))
+    return _summary(_both_ways(ratio), _both_ways(shift), tolerance)
+
+
+def _both_ways(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Values [2P, n] of the pairs forth and back as those of each pair [P, 2n]."""
+    half = len(values) // 2
+    return np.concatenate([values[:half], values[half:]], axis=1)
 
 
 def _summary(ratio: NDArray[np.floating], shift: NDArray[np.floating], tolerance: float) -> Agreement:
