@@ -20,21 +20,20 @@ from kedro.io import DataCatalog, DatasetError, Version
 from vln_heatmap.datasets import sequence_store
 from vln_heatmap.datasets.sequence import FRAME_COLUMNS, MODALITIES, Sequence
 from vln_heatmap.datasets.sequence_files import (
-    CollectionStream,
     CorruptSequenceError,
-    SequenceStore,
     StoredSequence,
-    StorePlan,
     depth_to_millimetres,
     encode_sequence,
     millimetres_to_depth,
     skipped_sequence,
 )
+from vln_heatmap.datasets.sequence_shards import CollectionStream, SequenceStore, StorePlan
 from vln_heatmap.datasets.sequence_store import SequenceStoreDataset, store_sequence
 from vln_heatmap.datasets.video import decode_grey16, encode_grey16, encode_rgb
 from vln_heatmap.geometry.cameras import look_pose
 
 LENGTH, HEIGHT, WIDTH = 5, 16, 24
+SHARD = "shard_00000"
 
 
 def make_sequence(sequence_id: str = "house_00000_00") -> Sequence:
@@ -96,7 +95,7 @@ def stream(ids: list[str], *, fingerprint: str = "f", stop_after: int | None = N
 @pytest.fixture
 def stored(tmp_path: Path) -> StoredSequence:
     store_sequence(tmp_path, encode_sequence(make_sequence()))
-    return StoredSequence(tmp_path / "house_00000_00")
+    return StoredSequence(tmp_path / SHARD / "house_00000_00")
 
 
 # --- encoding -------------------------------------------------------------------------------------------
@@ -129,7 +128,7 @@ def test_what_is_absent_is_not_stored_and_asking_for_it_says_so(tmp_path: Path) 
     encoded = encode_sequence(without(make_sequence(), "depth", "instance", "pose", "state", "velocity"))
     assert set(encoded.files) == {"rgb.mp4", "frames.parquet", "metadata.json"}
     store_sequence(tmp_path, encoded)
-    stored = StoredSequence(tmp_path / encoded.id)
+    stored = StoredSequence(tmp_path / SHARD / encoded.id)
     assert stored.absent == set(MODALITIES)
     assert stored.load().depth.shape == stored.load().instance.shape == (0, HEIGHT, WIDTH)
     assert stored.rgb().shape == (LENGTH, HEIGHT, WIDTH, 3)
@@ -178,6 +177,19 @@ def test_depth_out_of_range() -> None:
 
 def test_equal_sequences_give_equal_bytes() -> None:
     assert encode_sequence(make_sequence()).files == encode_sequence(make_sequence()).files
+
+
+def test_equal_frames_give_equal_bytes_whatever_was_in_memory_before() -> None:
+    rng = np.random.default_rng(0)
+    frames = np.kron(rng.integers(0, 255, (9, 6, 8, 3)), np.ones((1, 8, 8, 1))).astype(np.uint8)
+    frames[3:] = np.roll(frames[3:], 5, axis=2)
+    rubbish: list[np.ndarray] = []
+    seen = set()
+    for number in range(40):
+        rubbish.append(np.full(rng.integers(10, 300_000), number, np.uint8))
+        del rubbish[: max(0, len(rubbish) - 4)]
+        seen.add(encode_rgb(frames, fps=10, crf=18))
+    assert len(seen) == 1
 
 
 @pytest.mark.parametrize("size", [(15, 24), (16, 23)])
@@ -246,7 +258,7 @@ def test_frames_and_videos_must_fit_together(tmp_path: Path) -> None:
     metadata["length"] = LENGTH + 1
     files = {**encoded.files, "metadata.json": json.dumps(metadata).encode()}
     store_sequence(tmp_path, sequence_store.EncodedSequence(encoded.id, files))
-    sequence = StoredSequence(tmp_path / encoded.id)
+    sequence = StoredSequence(tmp_path / SHARD / encoded.id)
     with pytest.raises(CorruptSequenceError, match=r"frames\.parquet: 5 rows for 6 frames"):
         _ = sequence.frames
     with pytest.raises(CorruptSequenceError, match=r"depth\.mkv: frame 5 is missing"):
@@ -268,7 +280,9 @@ def test_a_collection_is_a_lazy_mapping(tmp_path: Path) -> None:
         store["../nowhere"]
     (session,) = store.sessions()
     assert session["sequences"] == 3
-    assert session["bytes"] == sum(f.stat().st_size for i in IDS for f in (store.folder / i).iterdir())
+    assert session["bytes"] == sum(
+        f.stat().st_size for i in IDS for f in (store.folder / SHARD / i).iterdir()
+    )
 
 
 def test_the_catalog_makes_it_versioned(tmp_path: Path) -> None:
@@ -298,7 +312,7 @@ def test_an_interrupted_collection_is_continued(tmp_path: Path) -> None:
     assert not dataset(tmp_path, "2").exists()
     assert dataset(tmp_path, "2", unfinished=True).load() == {"f": frozenset(IDS[:2])}
 
-    first = tmp_path / "sequences" / "1" / "sequences" / IDS[0] / "rgb.mp4"
+    first = tmp_path / "sequences" / "1" / "sequences" / SHARD / IDS[0] / "rgb.mp4"
     written = first.stat().st_mtime_ns
     rest = CollectionStream(StorePlan("f", tuple(IDS)), [encode_sequence(make_sequence(IDS[2]))])
     dataset(tmp_path, "2").save(rest)
@@ -306,7 +320,7 @@ def test_an_interrupted_collection_is_continued(tmp_path: Path) -> None:
     store = dataset(tmp_path, "3").load()
     assert list(store) == IDS
     assert [path.name for path in (tmp_path / "sequences").iterdir()] == ["2"]
-    assert (store.folder / IDS[0] / "rgb.mp4").stat().st_mtime_ns == written
+    assert (store.folder / SHARD / IDS[0] / "rgb.mp4").stat().st_mtime_ns == written
     assert [session["sequences"] for session in store.sessions()] == [2, 1]
     assert dataset(tmp_path, "3", unfinished=True).load() == {}
 
@@ -356,7 +370,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         patch.setattr(sequence_store, "write_durably", full_disk)
         with pytest.raises(DatasetError, match=rf"{IDS[1]}.*disk is full.*1 of 3 sequences.*intact"):
             dataset(tmp_path, "1").save(stream(IDS))
-    folder = tmp_path / "sequences" / "1" / "sequences"
+    folder = tmp_path / "sequences" / "1" / "sequences" / SHARD
     assert {path.name for path in folder.iterdir() if path.is_dir()} == {IDS[0]}
 
     dataset(tmp_path, "2").save(stream(IDS))
@@ -382,7 +396,7 @@ dataset(Path(sys.argv[1]), "1").save(stream(IDS))
     here = str(Path(__file__).parent)
     killed = subprocess.run([sys.executable, "-c", script, str(tmp_path), here], check=False)
     assert killed.returncode == 9
-    folder = tmp_path / "sequences" / "1" / "sequences"
+    folder = tmp_path / "sequences" / "1" / "sequences" / SHARD
     assert (folder / f".partial-{IDS[1]}").is_dir()
     assert dataset(tmp_path, "2", unfinished=True).load() == {"f": frozenset(IDS[:1])}
     dataset(tmp_path, "2").save(stream(IDS))
@@ -404,6 +418,6 @@ def test_a_running_collection_is_not_taken_over(tmp_path: Path) -> None:
 
 def test_a_lost_folder_makes_the_version_unfinished(tmp_path: Path) -> None:
     dataset(tmp_path, "1").save(stream(IDS))
-    shutil.rmtree(tmp_path / "sequences" / "1" / "sequences" / IDS[1])
+    shutil.rmtree(tmp_path / "sequences" / "1" / "sequences" / SHARD / IDS[1])
     with pytest.raises(DatasetError, match="after 2 of 3"):
         dataset(tmp_path, "2").load()

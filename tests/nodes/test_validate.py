@@ -185,7 +185,7 @@ def test_pages_are_whole_and_the_summary_needs_no_other_file(faulty_run: tuple[A
 
 def test_corrupt_and_missing_sequences_are_quarantined(tmp_path: Path) -> None:
     sequences, index = store(tmp_path, walk("good_00"), walk("cut_00"), walk("gone_00"))
-    video = tmp_path / "cut_00/depth.mkv"
+    video = tmp_path / "shard_00000/cut_00/depth.mkv"
     video.write_bytes(video.read_bytes()[:-20])
     frames, facts = validate.inspect_sequences(
         sequences,
@@ -201,7 +201,7 @@ def test_corrupt_and_missing_sequences_are_quarantined(tmp_path: Path) -> None:
 
 def test_nothing_readable_still_gives_a_report(tmp_path: Path) -> None:
     sequences, index = store(tmp_path, walk("a_00"), walk("b_00"))
-    for path in tmp_path.glob("*/rgb.mp4"):
+    for path in tmp_path.glob("*/*/rgb.mp4"):
         path.write_bytes(b"")
     judged, quarantine, report, pages, summary = run(sequences, index, default_params())
     assert not judged["accepted"].any()

@@ -1,4 +1,4 @@
-"""A sequence as five small files, and the lazy store that reads folders of them.
+"""A sequence as five small files, and the lazy reader of a folder of them.
 
 Invariant: whatever is read equals what was written (depth to the millimetre, ids and tables exactly, colours
 up to the video codec), or ``CorruptSequenceError`` names the file and the reason: length and checksum of each
@@ -11,7 +11,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from vln_heatmap.geometry.cameras import PinholeCamera
 
 RGB, DEPTH, INSTANCE = "rgb.mp4", "depth.mkv", "instance.mkv"
 FRAMES, METADATA = "frames.parquet", "metadata.json"
-SKIPPED, PLAN, SESSIONS = "skipped.json", "plan.json", "sessions.json"
+SKIPPED = "skipped.json"
 #: Depth is stored as whole millimetres in 16 bits; what is farther becomes 0, "nothing there".
 MAX_DEPTH_MM = 65535
 
@@ -81,25 +81,6 @@ class EncodedSequence:
 
     id: str
     files: Mapping[str, bytes]
-
-
-@dataclass(frozen=True)
-class StorePlan:
-    """What a finished version holds: ids in order, and a fingerprint of all that decides their content."""
-
-    fingerprint: str
-    ids: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class CollectionStream:
-    """Sequences to store as they are made. ``sequences`` may leave out what is already stored."""
-
-    plan: StorePlan
-    sequences: Iterable[EncodedSequence]
-
-    def __iter__(self) -> Generator[EncodedSequence, None, None]:
-        yield from self.sequences
 
 
 def encode_sequence(
@@ -292,79 +273,6 @@ class StoredSequence:
 
     def _corrupt(self, name: str, reason: str) -> CorruptSequenceError:
         return CorruptSequenceError(f"sequence {self.id}: {name}: {reason}")
-
-
-class SequenceStore(Mapping[str, StoredSequence]):
-    """A folder of sequences as a lazy mapping from id to ``StoredSequence``, in the order of the plan.
-
-    Planned sequences that could not be made are not in the mapping but in ``skipped``.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
-        plan = read_plan(self.folder)
-        stored = finished_ids(self.folder)
-        ids = [i for i in plan.ids if i in stored] if plan else sorted(stored)
-        self.skipped = {i: _skip_reason(self.folder / i) for i in ids if (self.folder / i / SKIPPED).exists()}
-        self._ids = dict.fromkeys(i for i in ids if i not in self.skipped)
-
-    def __getitem__(self, sequence_id: str) -> StoredSequence:
-        if sequence_id not in self._ids:
-            raise KeyError(
-                f"no sequence {sequence_id!r} among the {len(self)} in {self.folder}; if a table of an older "
-                "collection named it, run validate and normalize again"
-            )
-        return StoredSequence(self.folder / sequence_id)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._ids)
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def __repr__(self) -> str:
-        return f"SequenceStore({str(self.folder)!r}, {len(self)} sequences)"
-
-    @property
-    def version(self) -> str:
-        """Kedro's version of this collection, which names the data."""
-        return self.folder.parent.name
-
-    def load(self, sequence_id: str) -> Sequence:
-        """Read one sequence whole."""
-        return self[sequence_id].load()
-
-    def sessions(self) -> list[dict[str, Any]]:
-        """The runs that filled this store: ``seconds``, ``sequences`` and ``bytes`` of each."""
-        path = self.folder / SESSIONS
-        return json.loads(path.read_text()) if path.exists() else []
-
-
-def read_plan(folder: Path) -> StorePlan | None:
-    """The plan of a version folder; None if there is none.
-
-    Raises:
-        CorruptSequenceError: a plan that cannot be read, or names an unsafe id.
-    """
-    path = Path(folder) / PLAN
-    if not path.exists():
-        return None
-    try:
-        document = json.loads(path.read_bytes())
-        return StorePlan(str(document["fingerprint"]), tuple(check_id(i) for i in document["ids"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptSequenceError(f"{path}: not the plan of a collection ({error})") from error
-
-
-def finished_ids(folder: Path) -> frozenset[str]:
-    """Ids of the whole (or skipped) sequences in a version folder; other names are ignored."""
-    if not folder.is_dir():
-        return frozenset()
-    return frozenset(entry.name for entry in folder.iterdir() if _ID.fullmatch(entry.name) and entry.is_dir())
-
-
-def _skip_reason(folder: Path) -> str:
-    return json.loads((folder / SKIPPED).read_text())["reason"]
 
 
 def _ids_to_uint16(instance: NDArray[np.integer]) -> NDArray[np.uint16]:

@@ -21,19 +21,27 @@ from kedro.io import AbstractVersionedDataset, DatasetError, Version
 from kedro.io.core import VersionNotFoundError
 
 from vln_heatmap.datasets.sequence_files import (
+    SKIPPED,
+    CorruptSequenceError,
+    EncodedSequence,
+    StoredSequence,
+    check_id,
+    encode_sequence,
+    skipped_sequence,
+)
+from vln_heatmap.datasets.sequence_shards import (
+    PARTIAL,
     PLAN,
     SESSIONS,
     CollectionStream,
-    CorruptSequenceError,
-    EncodedSequence,
     SequenceStore,
-    StoredSequence,
     StorePlan,
-    check_id,
-    encode_sequence,
-    finished_ids,
+    append_index,
+    mend_index,
     read_plan,
-    skipped_sequence,
+    shard_folder,
+    shard_folders,
+    stored_folders,
 )
 
 try:
@@ -54,17 +62,20 @@ __all__ = [
     "store_sequence",
 ]
 
-_PARTIAL = ".partial-"
-
 
 def is_complete(folder: Path) -> bool:
     """Whether a version folder holds every sequence of its plan."""
     plan = read_plan(folder)
-    return plan is not None and finished_ids(folder).issuperset(plan.ids)
+    return plan is not None and stored_folders(folder).keys() >= set(plan.ids)
 
 
-def store_sequence(folder: Path, encoded: EncodedSequence) -> int:
+def store_sequence(folder: Path, encoded: EncodedSequence, *, shard: int = 0) -> int:
     """Write one sequence into a version folder, whole or not at all; one that is already there is kept.
+
+    Args:
+        folder: of the version.
+        encoded: the files.
+        shard: number of the folder in it that takes the sequence (``StorePlan.shard``).
 
     Returns:
         The bytes written.
@@ -72,18 +83,18 @@ def store_sequence(folder: Path, encoded: EncodedSequence) -> int:
     Raises:
         OSError: it could not be written; nothing of it is left behind.
     """
-    target = folder / check_id(encoded.id)
+    place = shard_folder(folder, shard)
+    target, partial = place / check_id(encoded.id), place / f"{PARTIAL}{encoded.id}"
     if target.exists():
         return 0
-    partial = folder / f"{_PARTIAL}{encoded.id}"
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir()
+        partial.mkdir(parents=True)
         for name, data in encoded.files.items():
             write_durably(partial / name, data)
         _sync_folder(partial)
         partial.rename(target)
-        _sync_folder(folder)
+        _sync_folder(place)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -127,7 +138,9 @@ class SequenceStoreDataset(AbstractVersionedDataset[CollectionStream, Any]):
 
     def load(self) -> SequenceStore | dict[str, frozenset[str]]:
         if self._unfinished:
-            return {plan.fingerprint: finished_ids(folder) for folder, plan in self._interrupted()}
+            return {
+                plan.fingerprint: frozenset(stored_folders(folder)) for folder, plan in self._interrupted()
+            }
         try:
             folder = Path(self._get_load_path())
         except VersionNotFoundError as error:
@@ -148,11 +161,11 @@ class SequenceStoreDataset(AbstractVersionedDataset[CollectionStream, Any]):
         try:
             with closing(iter(stream)) as sequences:
                 for encoded in sequences:
-                    written = _store_planned(folder, encoded, stream.plan)
+                    written = _store_planned(folder, encoded, stream)
                     stored, size = stored + (written > 0), size + written
         finally:
             _log_session(folder, seconds=time.perf_counter() - started, sequences=stored, size=size)
-        finished = finished_ids(folder)
+        finished = stored_folders(folder)
         if missing := [i for i in stream.plan.ids if i not in finished]:
             raise DatasetError(f"the collection ended without {len(missing)} sequences, first {missing[0]}")
 
@@ -168,8 +181,10 @@ class SequenceStoreDataset(AbstractVersionedDataset[CollectionStream, Any]):
                 break
         folder.mkdir(parents=True, exist_ok=True)
         with _lock(folder):
-            for partial in folder.glob(f"{_PARTIAL}*"):
-                shutil.rmtree(partial, ignore_errors=True)
+            for shard in shard_folders(folder):
+                mend_index(shard)
+                for partial in shard.glob(f"{PARTIAL}*"):
+                    shutil.rmtree(partial, ignore_errors=True)
             _write_json(folder / PLAN, {"fingerprint": plan.fingerprint, "ids": list(plan.ids)})
             yield
 
@@ -186,7 +201,7 @@ class SequenceStoreDataset(AbstractVersionedDataset[CollectionStream, Any]):
         if not left:
             return message
         folder, plan = left[0]
-        done = len(finished_ids(folder).intersection(plan.ids))
+        done = len(stored_folders(folder).keys() & set(plan.ids))
         return f"{message} (it was interrupted after {done} of {len(plan.ids)} sequences and will continue)"
 
     def _exists(self) -> bool:
@@ -196,15 +211,21 @@ class SequenceStoreDataset(AbstractVersionedDataset[CollectionStream, Any]):
         return {"filepath": self._filepath, "version": self._version, "unfinished": self._unfinished}
 
 
-def _store_planned(folder: Path, encoded: EncodedSequence, plan: StorePlan) -> int:
-    """``store_sequence``, with errors that tell what is safe and how to go on."""
-    if encoded.id not in plan.ids:
+def _store_planned(folder: Path, encoded: EncodedSequence, stream: CollectionStream) -> int:
+    """Store a sequence and its line of the index, with errors that tell what is safe and how to go on."""
+    plan = stream.plan
+    if encoded.id not in plan.positions:
         raise DatasetError(f"sequence {encoded.id!r} is not in the plan")
+    shard = plan.shard(encoded.id)
     try:
-        return store_sequence(folder, encoded)
+        written = store_sequence(folder, encoded, shard=shard)
+        if written and stream.describe and SKIPPED not in encoded.files:
+            place = shard_folder(folder, shard)
+            append_index(place, stream.describe(StoredSequence(place / encoded.id)))
+        return written
     except OSError as error:
         reason = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
-        done = len(finished_ids(folder).intersection(plan.ids))
+        done = len(stored_folders(folder).keys() & plan.positions.keys())
         raise DatasetError(
             f"Cannot store sequence {encoded.id} in {folder}: {reason}. The {done} of {len(plan.ids)} "
             "sequences stored so far are intact: free some space and run again, it continues there"
@@ -236,7 +257,7 @@ def _log_session(folder: Path, *, seconds: float, sequences: int, size: int) -> 
 
 def _write_json(path: Path, content: Any) -> None:
     """Replace a JSON file in one step."""
-    partial = path.with_name(f"{_PARTIAL}{path.name}")
+    partial = path.with_name(f"{PARTIAL}{path.name}")
     write_durably(partial, json.dumps(content, indent=1).encode())
     partial.replace(path)
 

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 #: FFV1 version 3, every frame a key frame.
 _FFV1_OPTIONS = {"level": "3", "g": "1"}
 _BITEXACT = {"fflags": "+bitexact"}
+#: x264's vector code for macroblock trees reads memory that nobody wrote where the image is not a multiple of
+#: 128 pixels wide, and then the same frames give other bytes each time: it stays off.
+_REPEATABLE = {"threads": "1", "x264-params": "mbtree=0"}
 
 
 class VideoError(ValueError):
@@ -50,7 +53,7 @@ def encode_rgb(
     height, width = frames.shape[1:3]
     if height % 2 or width % 2:
         raise ValueError(f"H.264 needs even image sizes, got {width}x{height}")
-    options = {"crf": str(crf), "preset": preset, "threads": "1"}
+    options = {"crf": str(crf), "preset": preset, **_REPEATABLE}
     return _encode(frames, "libx264", "rgb24", pixel_format, container="mp4", fps=fps, options=options)
 
 
@@ -69,6 +72,21 @@ def encode_grey16(frames: NDArray[np.uint16], *, fps: float) -> bytes:
     )
 
 
+def encode_grey12(frames: NDArray[np.uint16], *, fps: float) -> bytes:
+    """Encode 12-bit grey frames [T, H, W] uint16 below 4096, T >= 1, as HEVC in mp4 (lossless).
+
+    Every frame is a key frame: x265's lossless mode is not lossless in frames that are predicted from others (at 12
+    bits and strong contrasts, some pixels differ).
+
+    Raises:
+        ValueError: wrong shape or type, or a value of 4096 or more.
+    """
+    if frames.ndim != 3 or frames.dtype != np.uint16 or not len(frames) or frames.max() > 4095:
+        raise ValueError(f"12-bit grey frames must be [T, H, W] uint16 below 4096, got {frames.shape}")
+    options = {"x265-params": "lossless=1:keyint=1:pools=1:frame-threads=1:log-level=none"}
+    return _encode(frames, "libx265", "gray12le", "gray12le", container="mp4", fps=fps, options=options)
+
+
 def decode_rgb(data: bytes, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Decode the frames ``indices`` (in [0, T), any order, repeats allowed) to [len(indices), H, W, 3] uint8.
 
@@ -85,6 +103,15 @@ def decode_grey16(data: bytes, indices: NDArray[np.int64]) -> NDArray[np.uint16]
         VideoError: not a video, or fewer frames than asked for.
     """
     return _gather(_decode_only(data, set(indices.tolist())), indices)
+
+
+def decode_grey12(data: bytes, indices: NDArray[np.int64]) -> NDArray[np.uint16]:
+    """Decode the frames ``indices`` of a 12-bit grey video to [len(indices), H, W] uint16.
+
+    Raises:
+        VideoError: not a video, or fewer frames than asked for.
+    """
+    return _gather(_decode_until(data, int(indices.max(initial=-1)), "gray12le"), indices)
 
 
 def _encode(

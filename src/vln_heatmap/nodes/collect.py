@@ -23,15 +23,13 @@ from tqdm import tqdm
 from vln_heatmap import __version__
 from vln_heatmap.datasets.sequence import SCHEMA_VERSION
 from vln_heatmap.datasets.sequence_files import (
-    CollectionStream,
     EncodedSequence,
-    SequenceStore,
     StoredSequence,
-    StorePlan,
     check_id,
     encode_sequence,
     skipped_sequence,
 )
+from vln_heatmap.datasets.sequence_shards import CollectionStream, SequenceStore, StorePlan
 from vln_heatmap.geometry.cameras import PinholeCamera
 from vln_heatmap.nodes.workers import stream_results
 from vln_heatmap.params import CollectParams
