@@ -3,7 +3,8 @@
 Invariant: every pixel of the current view that has a depth gets exactly one class per keyframe. It is
 OUTSIDE if its 3-D point does not project into the keyframe's image, OCCLUDED if it does but the keyframe sees
 something nearer there, and else COVISIBLE. Pixels without depth are IGNORE. A rigid motion of the world
-changes nothing.
+changes nothing. A point of a thing that moves is looked for where it was at the keyframe's time; what the thing
+has uncovered since was hidden then.
 
 The depth test is where exactness is won or lost. A point falls between the pixel centres of the keyframe, and
 on a grazing floor the depth there differs from the nearest pixel's by far more than any sane tolerance. The
@@ -16,13 +17,14 @@ polyhedra that leaves no error but at silhouettes, where half a pixel of the key
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vln_heatmap.geometry.cameras import PinholeCamera
+from vln_heatmap.geometry.cameras import PinholeCamera, invert_pose
 from vln_heatmap.geometry.projection import check_size, project, relative_pose
 
 #: Classes of a pixel of the current view with respect to one keyframe.
@@ -47,6 +49,8 @@ def covisibility(
     *,
     relative: float = RELATIVE,
     absolute: float = ABSOLUTE,
+    motions: Mapping[int, NDArray[np.floating]] | None = None,
+    instance_c: NDArray[np.integer] | None = None,
 ) -> NDArray[np.uint8]:
     """Class of every pixel of the current view for each of K keyframes.
 
@@ -60,13 +64,16 @@ def covisibility(
         grid: (h, w) to look only at the pixel nearest to the centre of each cell of a coarser grid, which is
             faster; None for all pixels. For soft targets compute all pixels and ``reduce_to_grid``.
         relative, absolute: tolerance of the depth test, as a share of depth and in metres.
+        motions: world transforms [K, 4, 4] by instance id that take the instance's points from the current
+            view's time to each keyframe's (``motions_between``); None = nothing moves.
+        instance_c: [H, W] instance ids of the current view; needed with ``motions``.
 
     Returns:
         [K, H, W] or [K, h, w] uint8: COVISIBLE, OCCLUDED, OUTSIDE, or IGNORE where the current depth is 0.
 
     Raises:
-        ValueError: images of another size than the camera's, as many depths as poses are not given, or a grid
-            finer than the image.
+        ValueError: images of another size than the camera's, as many depths as poses are not given, a grid
+            finer than the image, or motions without ids or not one for each keyframe.
     """
     keyframe_depths, keyframe_poses = np.asarray(keyframe_depths), np.asarray(keyframe_poses)
     check_size(depth, camera)
@@ -76,15 +83,77 @@ def covisibility(
             f"keyframes must be depths [K, H, W] with poses [K, 4, 4], got {keyframe_depths.shape} with "
             f"{keyframe_poses.shape}"
         )
-    picked = depth[np.ix_(*cell_pixels(camera, grid))].astype(np.float32)  # [h, w]
+    chosen = np.ix_(*cell_pixels(camera, grid))
+    picked = depth[chosen].astype(np.float32)  # [h, w]
     points = _rays(camera, grid) * picked.ravel()  # [3, N], frame of the current camera
-    motions = relative_pose(pose, keyframe_poses).astype(np.float32)  # [K, 4, 4]
-    classes = np.empty((len(motions), points.shape[1]), np.uint8)  # [K, N]
+    relatives = relative_pose(pose, keyframe_poses).astype(np.float32)  # [K, 4, 4]
+    carried = _carried(motions, instance_c, chosen, pose, keyframe_poses)
+    classes = np.empty((len(relatives), points.shape[1]), np.uint8)  # [K, N]
     # all pixels at once, keyframes in turn: the arrays of one keyframe stay in the processor's cache
-    for k, (key_depth, motion) in enumerate(zip(keyframe_depths, motions, strict=True)):
-        classes[k] = _classes_in(key_depth, motion, points, camera, relative=relative, absolute=absolute)
+    for k, (key_depth, matrix) in enumerate(zip(keyframe_depths, relatives, strict=True)):
+        there = _apply(matrix, points)  # [3, N], frame of the keyframe's camera
+        for pixels, moves, matrices in carried:
+            if moves[k]:
+                there[:, pixels] = _apply(matrices[k], points[:, pixels])
+        classes[k] = _classes_in(key_depth, there, camera, relative=relative, absolute=absolute)
     classes[:, picked.ravel() == 0] = IGNORE
     return classes.reshape(-1, *picked.shape)
+
+
+def motions_between(
+    motions: Mapping[int, NDArray[np.floating]], current: int, keyframes: NDArray[np.integer]
+) -> dict[int, NDArray[np.float64]]:
+    """What takes the points of moved instances from the current view's time to that of each keyframe.
+
+    Args:
+        motions: rest-to-world transforms [T, 4, 4] by instance id.
+        current, keyframes: frame indices, one and [K].
+
+    Returns:
+        World transforms [K, 4, 4] of the instances that are at some keyframe not where they are now; exactly
+        the identity where they are.
+    """
+    result = {}
+    for key, given in motions.items():
+        motion = np.asarray(given, np.float64)
+        same = (motion[keyframes] == motion[current]).all(axis=(1, 2), keepdims=True)  # [K, 1, 1]
+        if not same.all():
+            result[key] = np.where(same, np.eye(4), motion[keyframes] @ invert_pose(motion[current]))
+    return result
+
+
+def _carried(
+    motions: Mapping[int, NDArray[np.floating]] | None,
+    instance: NDArray[np.integer] | None,
+    chosen: tuple[NDArray[np.intp], ...],
+    pose: NDArray[np.floating],
+    keyframe_poses: NDArray[np.floating],
+) -> list[tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.float32]]]:
+    """For each moved instance in view: its pixels [M] among the chosen ones, the keyframes [K] for which it is
+    not where it was, and what takes its points from the current camera's frame to theirs, [K, 4, 4]."""
+    if not motions:
+        return []
+    if instance is None:
+        raise ValueError(
+            f"motions of instances {sorted(motions)} need instance_c, the ids of the current view"
+        )
+    ids, result = instance[chosen].ravel(), []
+    for key, motion in motions.items():
+        if motion.shape != (len(keyframe_poses), 4, 4):
+            raise ValueError(
+                f"the motion of instance {key} must be [{len(keyframe_poses)}, 4, 4], got {motion.shape}"
+            )
+        pixels = np.flatnonzero(ids == key)  # [M]
+        if len(pixels):
+            matrices = invert_pose(np.asarray(keyframe_poses, np.float64)) @ motion @ pose  # [K, 4, 4]
+            moves = (motion != np.eye(4)).any(axis=(1, 2))  # [K]
+            result.append((pixels, moves, matrices.astype(np.float32)))
+    return result
+
+
+def _apply(matrix: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rigid motion [4, 4] of points [3, N]."""
+    return matrix[:3, :3] @ points + matrix[:3, 3:]
 
 
 @lru_cache(maxsize=16)
@@ -97,15 +166,14 @@ def _rays(camera: PinholeCamera, grid: tuple[int, int] | None) -> NDArray[np.flo
 
 def _classes_in(
     key_depth: NDArray[np.floating],
-    motion: NDArray[np.float32],
     points: NDArray[np.float32],
     camera: PinholeCamera,
     *,
     relative: float,
     absolute: float,
 ) -> NDArray[np.uint8]:
-    """Classes [N] of points [3, N] in one keyframe; ``motion`` [4, 4] takes them to its camera's frame."""
-    u, v, z = project((motion[:3, :3] @ points + motion[:3, 3:]).T, camera)  # [N]
+    """Classes [N] of points [3, N] in the frame of a keyframe's camera."""
+    u, v, z = project(points.T, camera)  # [N]
     classes = np.full(u.shape, OUTSIDE, np.uint8)  # [N]
     within = (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)  # [N], False where NaN
     (inside,) = np.nonzero(within)  # [M]

@@ -41,7 +41,7 @@ def visual_parts(
     exposure = np.min(
         [
             grade(bright / np.maximum(darker, 1e-6), params.dark),
-            grade((bright - 255) / brighter, (params.bright[0] - 255, params.bright[1] - 255)),
+            grade(bright / brighter, params.bright),
             np.maximum(grade(clipped_share(grey), params.clipped), (darker < 0.7) | (brighter > 1.3)),
         ],
         axis=0,
