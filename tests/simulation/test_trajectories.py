@@ -173,12 +173,19 @@ def test_a_circle_keeps_its_radius_and_looks_in_or_out(seed: int) -> None:
     assert (np.sign(np.diff(angle)) == np.sign(angle[-1] - angle[0])).all()
 
 
-def test_circles_look_both_ways_and_go_all_round_where_they_can() -> None:
-    walks = [
-        circular_motion(OpenFloor(3.0), np.random.default_rng(s), WalkRequest(64, AGENT)) for s in range(12)
-    ]
+def test_circles_look_both_ways() -> None:
+    sim, request = OpenFloor(3.0), WalkRequest(64, AGENT)
+    walks = [circular_motion(sim, np.random.default_rng(seed), request) for seed in range(12)]
     assert {walk.details["looks"] for walk in walks} == {"in", "out"}
-    assert all(walk.details["arc"] == pytest.approx(2 * math.pi) for walk in walks)
+
+
+def test_a_circle_goes_all_round_where_it_can_and_as_far_as_the_floor_elsewhere() -> None:
+    request = WalkRequest(64, AGENT, targets=[np.array([0.0, 0.8, 0.0])])
+    walk = circular_motion(OpenFloor(3.0), np.random.default_rng(0), request)
+    assert walk.details["arc"] == pytest.approx(2 * math.pi)
+    request = WalkRequest(64, AGENT, targets=[np.array([3.0, 0.8, 0.0])])  # on the floor's edge
+    walk = circular_motion(OpenFloor(3.0), np.random.default_rng(0), request)
+    assert walk.details["arc"] == pytest.approx(math.pi, abs=0.1)
 
 
 def test_a_circle_goes_round_the_target_or_the_thing_in_focus(furnished: tuple) -> None:

@@ -46,15 +46,12 @@ def circular_motion(sim: Simulator, rng: np.random.Generator, request: WalkReque
         NoRouteError: no arc of half a radian is free.
     """
     points = sim.navigable_points(0.5)
-    arcs = sorted(
-        (_draw_arc(sim, rng, request, points) for _ in range(_TRIES)),
-        key=lambda arc: arc.extent,
-        reverse=True,
-    )
+    arcs = [_draw_arc(sim, rng, request, points) for _ in range(_TRIES)]
+    arcs.sort(key=lambda arc: arc.extent * arc.radius, reverse=True)  # longest way first
     inwards = bool(request.focus or len(request.targets) or rng.random() < 0.5)
     for arc in arcs:
         if arc.extent < _LEAST_ARC:
-            break
+            continue
         rows = looking_at(_arc_points(arc, rng), arc.target, request.agent.camera_height)
         if not inwards:
             rows[:, 3:5] = np.stack([rows[:, 3] + math.pi, -rows[:, 4]], axis=1)

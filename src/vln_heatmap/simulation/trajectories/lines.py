@@ -26,7 +26,7 @@ from vln_heatmap.simulation.trajectories.walks import NoRouteError, Walk, WalkRe
 
 _LEAST_RUN = 0.3  # metres
 _FARTHEST = 6.0
-_TRIES = 12
+_TRIES = 6
 
 
 def forward_backward(sim: Simulator, rng: np.random.Generator, request: WalkRequest) -> Walk:
@@ -43,18 +43,13 @@ def forward_backward(sim: Simulator, rng: np.random.Generator, request: WalkRequ
     """
     step = brisk(request).step
     reach = min(_FARTHEST, step * (request.length - 1) / 2)
-    found = [_free_line(sim, rng, reach) for _ in range(_TRIES)]
-    start, yaw, distance = max(found, key=lambda line: line[2])
-    if distance < min(_LEAST_RUN, reach):
-        raise NoRouteError(f"no straight line of {_LEAST_RUN:g} m is free ({_TRIES} tries)")
-    there_and_back = max(1, int((request.length - 1) * step / (2 * distance) / 2))  # at half speed or faster
-    phase = np.linspace(0, 2 * there_and_back, request.length) % 2  # [T]
-    along = distance * np.minimum(phase, 2 - phase)
-    along = along if rng.random() < 0.5 else distance - along
-    rows = np.zeros((request.length, 6))
-    rows[:, :3] = start + along[:, None] * forward_of(yaw)
-    rows[:, 3] = yaw
-    return free_walk(rows, details={"distance": distance})
+    lines = sorted((_free_line(sim, rng, reach) for _ in range(_TRIES)), key=lambda line: -line[2])
+    backwards = bool(rng.random() < 0.5)
+    for start, yaw, distance in lines:
+        rows = _there_and_back(start, yaw, distance, backwards, step, request.length)
+        if distance >= min(_LEAST_RUN, reach) and stands(sim, rows):
+            return free_walk(rows, details={"distance": distance})
+    raise NoRouteError(f"no straight line of {_LEAST_RUN:g} m is free ({_TRIES} tries)")
 
 
 def systematic_sweep(sim: Simulator, rng: np.random.Generator, request: WalkRequest) -> Walk:
@@ -82,6 +77,19 @@ def systematic_sweep(sim: Simulator, rng: np.random.Generator, request: WalkRequ
     if not stands(sim, walked):
         raise NoRouteError("a row grazes what stands beside it")
     return free_walk(walked, details={"axis": "x" if axis == 0 else "z", "row_gap": gap, "rows": len(lines)})
+
+
+def _there_and_back(
+    start: NDArray[np.float64], yaw: float, distance: float, backwards: bool, step: float, length: int
+) -> NDArray[np.float64]:
+    """Poses [length, 6] to and fro on a line, as often as at half of the greatest speed or faster."""
+    rounds = max(1, int((length - 1) * step / max(4 * distance, step)))
+    phase = np.linspace(0, 2 * rounds, length) % 2  # [length]
+    along = distance * np.minimum(phase, 2 - phase)
+    rows = np.zeros((length, 6))
+    rows[:, :3] = start + (distance - along if backwards else along)[:, None] * forward_of(yaw)
+    rows[:, 3] = yaw
+    return rows
 
 
 def _free_line(
