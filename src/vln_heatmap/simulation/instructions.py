@@ -21,6 +21,7 @@ from vln_heatmap.simulation.relations import (
     WORLD_RELATIONS,
     YES,
     Thing,
+    in_room,
 )
 from vln_heatmap.simulation.scene import STRUCTURE, Instance, Room
 
@@ -204,10 +205,10 @@ def _noun_phrases(scope: Scope) -> list[Phrase]:
 def _room_phrases(scope: Scope, rooms: Sequence[Room]) -> list[Phrase]:
     phrases = []
     for group in scope.groups:
-        if any(thing.instance.room < 0 for thing in group.things) or group.ids & scope.moved:
+        if group.ids & scope.moved:
             continue
         for index, name in unique_rooms(rooms).items():
-            meant = [thing for thing in group.things if thing.instance.room == index]
+            meant = _related(group.things, {thing.id: in_room(thing, index) for thing in group.things})
             if scope.sayable(meant):
                 needed = len(meant) < len(group.things)
                 phrases.append(_phrase(scope, group, meant, f" in the {name}", needed=needed))

@@ -12,9 +12,16 @@ from dataclasses import dataclass, field
 from vln_heatmap.simulation.relations import Thing
 
 #: Last words of compounds that nobody says alone: a washing machine is not "the machine", a ceiling light not
-#: "the light" beside a lamp.
-_NEVER_ALONE = frozenset({"machine", "stand", "rack", "board", "set", "unit", "light", "cooker", "holder"})
+#: "the light" beside a lamp, a toy car not "the car".
+_NEVER_ALONE = frozenset(
+    {
+        *("machine", "stand", "rack", "board", "set", "unit", "light", "cooker", "holder"),
+        *("control", "paper", "horse", "car", "train"),
+    }
+)
 _PLURALS = (
+    ("shelving", "shelving"),
+    ("paper", "paper"),
     ("shelf", "shelves"),
     ("knife", "knives"),
     *((f"{vowel}y", f"{vowel}ys") for vowel in "aeou"),
@@ -69,11 +76,13 @@ class Scope:
         things: all that is seen.
         min_pixels: a thing with fewer pixels is seen, but not clearly.
         moved: ids of things that are not where their boxes say; nothing is known of their place.
+        doubtful: ids of things that may not belong to the scope; no noun that fits one of them is used.
     """
 
     things: tuple[Thing, ...]
     min_pixels: int
     moved: frozenset[int] = frozenset()
+    doubtful: frozenset[int] = frozenset()
     clear: frozenset[int] = field(init=False)
     groups: tuple[Group, ...] = field(init=False)
 
@@ -82,7 +91,8 @@ class Scope:
         clear = frozenset(thing.id for thing in things if thing.pixels >= self.min_pixels)
         object.__setattr__(self, "things", things)
         object.__setattr__(self, "clear", clear)
-        object.__setattr__(self, "groups", tuple(_groups(things)))
+        sure = (group for group in _groups(things) if not group.ids & self.doubtful)
+        object.__setattr__(self, "groups", tuple(sure))
 
     def named(self, noun: str) -> tuple[Thing, ...]:
         """All things that a noun of the scope fits, whatever their colour."""

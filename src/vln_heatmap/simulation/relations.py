@@ -18,6 +18,9 @@ from vln_heatmap.simulation.scene import Instance
 
 YES, UNSURE, NO = 1, 0, -1
 
+#: What belongs to the rooms on both sides of it.
+SHARED = frozenset({"door", "stairs"})
+
 
 @dataclass(frozen=True)
 class Thing:
@@ -68,11 +71,18 @@ def behind(a: Thing, b: Thing) -> int:
 
 def next_to(a: Thing, b: Thing) -> int:
     """Boxes within 0.4 m of each other sideways, at overlapping heights; NO from 0.8 m or in another room."""
-    if a.instance.room != b.instance.room:
+    if a.instance.room != b.instance.room and not {a.instance.category, b.instance.category} & SHARED:
         return NO
     near = _threshold(-box_gap(a.instance, b.instance), yes=-0.4, no=-0.8)
-    level = YES if _overlap(a.instance, b.instance, axis=1) > 0.1 else UNSURE
-    return min(near, level)
+    level = _overlap(a.instance, b.instance, axis=1) > 0.1 and a.instance.room == b.instance.room
+    return min(near, YES if level else UNSURE)
+
+
+def in_room(a: Thing, room: int) -> int:
+    """Whether a thing is in a room, by index; UNSURE if that is not known, and of doors and stairs."""
+    if a.instance.room < 0 or a.instance.category in SHARED:
+        return UNSURE
+    return YES if a.instance.room == room else NO
 
 
 def on(a: Thing, b: Thing) -> int:

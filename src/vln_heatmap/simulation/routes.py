@@ -51,6 +51,23 @@ class Route:
 
 
 @dataclass(frozen=True)
+class Passage:
+    """A step that takes a thing from ahead to behind.
+
+    Attributes:
+        frame: before the step.
+        instance: id of the thing.
+        side: metres to the nearest point of its box, + if its centre is to the left.
+        close: whether one would say so: at 0.2 to 1.5 m, in the room that the thing is in.
+    """
+
+    frame: int
+    instance: int
+    side: float
+    close: bool
+
+
+@dataclass(frozen=True)
 class _Clause:
     frame: int
     text: str
@@ -90,7 +107,7 @@ def expert_actions(frames: pd.DataFrame) -> list[int]:
 def landmarks(
     objects: Sequence[Instance], frames: pd.DataFrame, *, image_pixels: int
 ) -> dict[int, tuple[Thing, str]]:
-    """By id, each thing at rest that colour and noun tell apart in the sequence, and the clearest phrase for it."""
+    """By id, each thing at rest that colour and noun tell apart in the sequence, and the clearest phrase."""
     scope = Scope(tuple(sequence_things(objects, frames)), least_pixels(image_pixels))
     things, moved = {thing.id: thing for thing in scope.things}, moved_ids(frames)
     return {i: (things[i], text) for i, text in scope.names().items() if i not in moved}
@@ -116,7 +133,7 @@ def describe_route(
         stop = _stop_clause(names, rooms, path, frames, rng)
     else:
         stop = _Clause(len(path), str(rng.choice(_STOPS)).format(names[goal][1]), goal)
-    passed = _passed(names, path, frames, without=stop.instance)
+    passed = _passed(names, rooms, path, frames, without=stop.instance)
     parts = [*_turns(actions, path), *_climbs(names, path), *_room_changes(rooms, path, rng), *passed]
     clauses = sorted(parts, key=lambda clause: clause.frame)
     if not clauses:
@@ -225,37 +242,40 @@ def room_of(rooms: Sequence[Room], x: float, y: float, z: float) -> int:
 
 
 def _passed(
-    names: Names, path: NDArray[np.float64], frames: pd.DataFrame, *, without: int | None
+    names: Names,
+    rooms: Sequence[Room],
+    path: NDArray[np.float64],
+    frames: pd.DataFrame,
+    *,
+    without: int | None,
 ) -> list[_Clause]:
-    """The nearest passages, at 0.2 to 1.5 m to one side, of things that had been seen before."""
-    found: list[tuple[float, _Clause]] = []
-    for frame, identity, side in passages(
-        {i: thing.instance for i, (thing, _) in names.items()}, path, frames
-    ):
-        if identity != without and 0.2 <= abs(side) <= 1.5:
-            hand = "left" if side > 0 else "right"
-            text = f"pass {names[identity][1]} on your {hand}"
-            found.append((abs(side), _Clause(frame, text, identity)))
-    found.sort(key=lambda item: item[0])
-    first = {clause.instance: clause for _, clause in reversed(found)}  # the nearest passage of each thing
-    kept = [clause for _, clause in found if first[clause.instance] is clause]
-    return kept[:_MOST_PASSED]
+    """The nearest passages of things that had been seen before."""
+    first_seen: dict[int, int] = {}
+    for frame, ids in enumerate(frames["visible_ids"]):
+        for identity in np.asarray(ids).tolist():
+            first_seen.setdefault(identity, frame)
+    known = {i: thing.instance for i, (thing, _) in names.items() if i in first_seen and i != without}
+    found = [p for p in passages(known, rooms, path) if p.close and first_seen[p.instance] <= p.frame]
+    found.sort(key=lambda passage: abs(passage.side))
+    nearest: dict[int, _Clause] = {}
+    for p in found:
+        text = f"pass {names[p.instance][1]} on your {'left' if p.side > 0 else 'right'}"
+        nearest.setdefault(p.instance, _Clause(p.frame, text, p.instance))
+    return list(nearest.values())[:_MOST_PASSED]
 
 
 def passages(
-    instances: Mapping[int, Instance], path: NDArray[np.float64], frames: pd.DataFrame
-) -> list[tuple[int, int, float]]:
-    """Every step that takes a thing seen by then from ahead to behind: (frame, id, signed distance).
-
-    The distance is the one to the nearest point of the thing's box in metres, + if its centre is to the left.
-    """
-    found, seen = [], set()
+    instances: Mapping[int, Instance], rooms: Sequence[Room], path: NDArray[np.float64]
+) -> list[Passage]:
+    """Every passage of things, by id, along a path [T, >= 4] of x, y, z and yaw, in the order of time."""
+    found = []
     for frame in range(len(path) - 1):
-        seen.update(np.asarray(frames["visible_ids"].iloc[frame]).tolist())
-        for identity in sorted(seen & instances.keys()):
-            side = _side_passed(instances[identity], path[frame], path[frame + 1])
+        here = room_of(rooms, *path[frame, :3])
+        for identity, instance in sorted(instances.items()):
+            side = _side_passed(instance, path[frame], path[frame + 1])
             if side != 0:
-                found.append((frame, identity, side))
+                same = -1 in (here, instance.room) or here == instance.room
+                found.append(Passage(frame, identity, side, same and 0.2 <= abs(side) <= 1.5))
     return found
 
 
