@@ -98,6 +98,8 @@ def sequence_arrays(sequence: Sequence) -> Arrays:
         "instance": sequence.instance.astype(np.uint16),
         "poses": sequence.poses,
         "hfov": np.array([sequence.camera.hfov]),
+        "moved_ids": np.zeros(0, np.int32),
+        "moved_poses": np.zeros((len(sequence), 0, 4, 4)),
     }
 
 

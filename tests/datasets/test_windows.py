@@ -45,6 +45,8 @@ def wall_arrays() -> dict[str, np.ndarray]:
         "instance": instance,
         "poses": np.stack([look_pose((float(place), 1.25, 0.0), 0.0) for place in x]),
         "hfov": np.array([90.0]),
+        "moved_ids": np.zeros(0, np.int32),
+        "moved_poses": np.zeros((FRAMES, 0, 4, 4)),
     }
 
 
@@ -134,6 +136,23 @@ def test_each_keyframe_has_its_own_three_classes(wall: FrameFeatures) -> None:
     assert window["pixel_weight"][..., below, :].min() == 1
     assert window["valid"].tolist() == [[True, True]]
     np.testing.assert_allclose(window["distribution"].sum((-2, -1)), 1, rtol=1e-5)
+
+
+def test_a_thing_that_moves_is_looked_for_where_it_was(tmp_path: Path) -> None:
+    """The current view (frame 4) sees the panel in columns 0 to 3. Until frame 2 it was 6 m to the left: out of
+    view; then it stood where it is, and frame 3 sees it move into its image by a quarter of a metre."""
+    arrays = wall_arrays()
+    arrays["depth"][0], arrays["instance"][0] = arrays["depth"][2], arrays["instance"][2]
+    poses = np.tile(np.eye(4), (FRAMES, 1, 1, 1))  # [T, 1, 4, 4]
+    poses[:3, 0, 0, 3] = -6.0
+    arrays |= {"moved_ids": np.array([3], np.int32), "moved_poses": poses}
+    dataset = FrameFeatureDataset(filepath=str(tmp_path))
+    dataset.save(FeatureStream("moved", ("wall",), lambda ids: ((i, arrays) for i in ids)))
+    row = {"current": 4, "candidates": [0, 3], "referred": [3]}
+    window = get(windows(dataset.load(), row, keyframes=2))
+    assert window["valid"].tolist() == [[False, True]]
+    np.testing.assert_array_equal(window["classes"][0, 0, 2, :, :4], np.ones((SIZE, 4)))  # outside
+    np.testing.assert_array_equal(window["mask"][0, 1], columns(1, 1, 1, 1, 0, 0, 0, 0))
 
 
 def test_what_is_not_seen_is_valid_nowhere(wall: FrameFeatures) -> None:

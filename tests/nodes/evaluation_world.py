@@ -49,6 +49,8 @@ class PaintedWalk:
             "instance": self._views(ids[None], SHIFT, SIDE)[:, 0].astype(np.uint16),
             "poses": np.stack([look_pose((STEP * t, 1.0, 0.0), yaw=0.0) for t in range(FRAMES)]),
             "hfov": np.array([90.0]),
+            "moved_ids": np.zeros(0, np.int32),
+            "moved_poses": np.zeros((FRAMES, 0, 4, 4)),
         }
 
     @staticmethod

@@ -91,6 +91,20 @@ def test_referred_ids_restrict_the_mask_but_not_the_classes(world):
     assert named.referring.all()
 
 
+def test_what_has_moved_into_view_was_not_seen_before(world):
+    row = _row(world[1], 4, False)
+    walk = PaintedWalk(0)
+    walk.arrays["poses"] = world[0][row.sequence_id].poses
+    far = np.tile(np.eye(4), (FRAMES, 1, 1, 1))
+    far[:4, 0, 1, 3] = 100.0  # the left part of the wall (1) came down from above before frame 4
+    walk.arrays |= {"moved_ids": np.array([1], np.int32), "moved_poses": far}
+    moved = window_truth(read_window(row, {row.sequence_id: walk}, {row.sequence_id: walk}), 0, PARAMS)
+    plain = window_truth(read_window(row, world[0], world[0]), 0, PARAMS)
+    left = np.arange(SIDE)[::4] + 8 * 4 < 40
+    np.testing.assert_array_equal(moved.targets.mask, plain.targets.mask & ~left)
+    assert (moved.targets.classes[..., left] == 2).all()
+
+
 def test_pixels_without_depth_are_unknown(world):
     window = read_window(_row(world[1], 7, False), world[0], world[0])
     window.depth[-1, :, : SIDE // 2] = 0

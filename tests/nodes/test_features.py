@@ -1,5 +1,6 @@
 """Caching what the frozen encoder sees: exact, lazy, and only what the arrays depend on decides."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,23 @@ def test_what_the_targets_need_is_kept_to_the_millimetre(encoder: Encoder2d) -> 
     np.testing.assert_array_equal(arrays["poses"], sequence.poses)
     assert arrays["hfov"].tolist() == [sequence.camera.hfov]
     assert {len(arrays[name]) for name in ("features", "frames", "depth", "instance", "poses")} == {3}
+
+
+def test_motions_of_moved_things_are_kept_by_frame_and_thing(encoder: Encoder2d) -> None:
+    sequence = walk(IDS[0], "fl")
+    still = frame_arrays(sequence, encoder, SIDE)
+    assert still["moved_ids"].shape == (0,)
+    assert still["moved_poses"].shape == (3, 0, 4, 4)
+    motion = np.eye(4)
+    motion[:3, 3] = 1, 0, 2
+    frames = sequence.frames.assign(
+        moved_ids=[[], [2, 5], [5]],
+        moved_poses=[[], [*motion.ravel(), *(2 * motion).ravel()], motion.ravel()],
+    )
+    arrays = frame_arrays(dataclasses.replace(sequence, frames=frames), encoder, SIDE)
+    assert arrays["moved_ids"].tolist() == [2, 5]
+    np.testing.assert_array_equal(arrays["moved_poses"][:, 0], [np.eye(4), motion, np.eye(4)])
+    np.testing.assert_array_equal(arrays["moved_poses"][:, 1], [np.eye(4), 2 * motion, motion])
 
 
 # --- the cache --------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """What training reads of a sequence, ready to be mapped into memory: no video is decoded twice.
 
 One safetensors file a sequence holds the frozen encoder's features, the frames at the model's size, and depth,
-ids and poses for the targets. Invariant: a file is whole or absent, and it is used only while its fingerprint
-(encoder, sizes, data version) is the one asked for.
+ids, poses and the motions of things for the targets. Invariant: a file is whole or absent, and it is used only
+while its fingerprint (encoder, sizes, data version) is the one asked for.
 """
 
 from __future__ import annotations
@@ -80,6 +80,20 @@ class SequenceFeatures:
                 return np.concatenate([rows[i : i + 1] for i in frames])
         except (safetensors.SafetensorError, FileNotFoundError) as error:
             raise OSError(f"{self.path.name}: {error}; delete the file and run pretrain again") from error
+
+
+def read_motions(cached: Any, frames: Iterable[int]) -> dict[int, NDArray[np.float64]]:
+    """Rest-to-world transforms [N, 4, 4] of the chosen frames, by id, of the instances that move in a sequence.
+
+    Args:
+        cached: its ``SequenceFeatures``.
+        frames: N indices.
+    """
+    ids = cached.read("moved_ids")  # [M]
+    if not len(ids):
+        return {}
+    poses = cached.read("moved_poses", frames)  # [N, M, 4, 4]
+    return {int(key): poses[:, column] for column, key in enumerate(ids)}
 
 
 class FrameFeatureDataset(AbstractDataset[FeatureStream, FrameFeatures]):

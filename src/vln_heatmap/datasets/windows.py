@@ -7,16 +7,22 @@ number of loader workers change nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vln_heatmap.datasets.frame_features import FrameFeatures, SequenceFeatures
+from vln_heatmap.datasets.frame_features import FrameFeatures, SequenceFeatures, read_motions
 from vln_heatmap.geometry.cameras import PinholeCamera
-from vln_heatmap.geometry.covisibility import area_average, cell_pixels, covisibility, reduce_to_grid
+from vln_heatmap.geometry.covisibility import (
+    area_average,
+    cell_pixels,
+    covisibility,
+    motions_between,
+    reduce_to_grid,
+)
 from vln_heatmap.geometry.targets import target_heatmaps
 from vln_heatmap.params import WindowParams
 
@@ -132,19 +138,14 @@ class WindowDataset:
         hfov = float(sequence.read("hfov")[0])
         camera = PinholeCamera(depth.shape[2], depth.shape[1], hfov)
         ids = np.asarray(referred, dtype=np.int64)
-        sampled, sigma = self.params.sampled, self.params.sigma
+        options: dict[str, Any] = {
+            "size": self.size,
+            "sampled": self.params.sampled,
+            "sigma": self.params.sigma,
+            "motions": read_motions(sequence, frames),
+        }
         views = [
-            view_targets(
-                depth,
-                instance,
-                poses,
-                camera,
-                (int(c), keys),
-                ids,
-                size=self.size,
-                sampled=sampled,
-                sigma=sigma,
-            )
+            view_targets(depth, instance, poses, camera, (int(c), keys), ids, **options)
             for c, keys in zip(current, keyframes, strict=True)
         ]
         stacked = {name: np.stack([view[name] for view in views]) for name in views[0]}
@@ -163,6 +164,7 @@ def view_targets(
     size: int,
     sampled: int,
     sigma: float,
+    motions: Mapping[int, NDArray[np.float64]] | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Exact targets of one current view on the heatmap grid.
 
@@ -173,6 +175,7 @@ def view_targets(
         size: cells along a side of the heatmap grid, h = w.
         sampled: pixels along a side at which co-visibility is computed; at most the image's.
         sigma: of the target's Gaussian, in cells.
+        motions: rest-to-world transforms [T, 4, 4] of the instances that move, by id.
 
     Returns:
         mask, distribution [K, h, w], valid [K], classes [K, 3, h, w], referred [h, w], pixel_weight [1, h, w].
@@ -180,7 +183,14 @@ def view_targets(
     current, keys = roles
     grid, fine = (size, size), (min(sampled, camera.height), min(sampled, camera.width))
     classes = covisibility(
-        depth[current], poses[current], depth[keys], poses[keys], camera, fine
+        depth[current],
+        poses[current],
+        depth[keys],
+        poses[keys],
+        camera,
+        fine,
+        motions=motions_between(motions or {}, current, keys),
+        instance_c=instance[current],
     )  # [K, f, f]
     ids = instance[current][np.ix_(*cell_pixels(camera, fine))]  # [f, f]
     heat = target_heatmaps(classes, ids, referred, sigma, grid=grid)

@@ -7,13 +7,14 @@ spread evenly over the candidates, so that no method gains by choosing frames th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from vln_heatmap.datasets.frame_features import read_motions
 from vln_heatmap.datasets.windows import view_targets
 from vln_heatmap.geometry.cameras import PinholeCamera
 from vln_heatmap.nodes.metrics.heatmap import Targets, older_half
@@ -40,6 +41,7 @@ class Window:
         inputs: [K + 1, 3, S, S] uint8, the frames as the model takes them.
         features: [K + 1, C, g, g], the frozen 2-D encoder's output.
         groups: channels of each group of features; what follows them is no feature (colour statistics).
+        motions: rest-to-world transforms [K + 1, 4, 4] of the instances that move, by id.
     """
 
     sample_id: int
@@ -56,6 +58,7 @@ class Window:
     inputs: NDArray[np.uint8]
     features: NDArray[np.floating]
     groups: tuple[int, ...] = ()
+    motions: Mapping[int, NDArray[np.float64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.frames) - 1
@@ -138,6 +141,7 @@ def read_window(
         inputs=cached.read("frames", frames),
         features=cached.read("features", frames),
         groups=groups,
+        motions=read_motions(cached, frames),
     )
 
 
@@ -169,6 +173,7 @@ def window_truth(window: Window, scene: int, params: EvaluateParams) -> Truth:
         size=params.size,
         sampled=params.sampled,
         sigma=params.sigma,
+        motions=window.motions,
     )
     known = exact["pixel_weight"][0] >= 0.5  # [h, w]
     targets = Targets(

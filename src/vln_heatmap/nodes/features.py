@@ -33,10 +33,12 @@ def cache_frames(sequences: Any, samples: pd.DataFrame, params: ModelParams) -> 
     Returns:
         Work for ``FrameFeatureDataset``: per sequence ``features`` [T, C, g, g] float16, ``frames``
         [T, 3, S, S] uint8, ``depth`` [T, H, W] uint16 millimetres, ``instance`` [T, H, W] uint16, ``poses``
-        [T, 4, 4] float64 and ``hfov`` [1] degrees.
+        [T, 4, 4] float64, ``hfov`` [1] degrees, and of the M instances that move ``moved_ids`` [M] and their
+        rest-to-world transforms ``moved_poses`` [T, M, 4, 4].
     """
     ids = tuple(sorted(samples["sequence_id"].unique()))
     depends = {
+        "format": 2,  # of the arrays below
         "data": sequences.version,
         "encoder": params.encoder.model_dump(mode="json", exclude={"batch"}),
         "resolution": params.vggt.resolution,
@@ -78,12 +80,15 @@ def _encode_all(sequences: Any, wanted: list[str], params: ModelParams) -> Itera
 
 def frame_arrays(sequence: Sequence, encoder: Any, resolution: int) -> Arrays:
     """The cached arrays of one sequence, see ``cache_frames``."""
+    motions = sequence.motions
     return {
         **encoded_frames(sequence.rgb, encoder, resolution),
         "depth": np.round(sequence.depth * 1000).astype(np.uint16),
         "instance": sequence.instance.astype(np.uint16),
         "poses": sequence.poses,
         "hfov": np.array([sequence.camera.hfov]),
+        "moved_ids": np.array(list(motions), np.int32),
+        "moved_poses": np.array(list(motions.values())).reshape(-1, len(sequence), 4, 4).swapaxes(0, 1),
     }
 
 
