@@ -110,11 +110,14 @@ class LanguageParams(Params):
 class KeyframeParams(Params):
     """Which earlier frames are remembered."""
 
-    name: Literal["uniform", "space_aware"] = "uniform"
+    name: Literal["uniform", "fast", "quality", "enhanced", "space_aware"] = "uniform"
     count: int = Field(8, ge=1, le=256, description="keyframes")
     divisions: int = Field(20, ge=1, le=1000, description="voxels along the smallest side of the scene")
     percentile: float = Field(50.0, ge=0, le=100, description="points of lower confidence are left out")
     min_confidence: float = Field(0.1, ge=0, description="points up to this confidence are left out")
+    diversity: float = Field(0.4, ge=0, le=1, description="enhanced: weight of distance between cameras")
+    coverage: float = Field(0.3, ge=0, le=1, description="enhanced: weight of new voxels")
+    novelty: float = Field(0.3, ge=0, le=1, description="enhanced: weight of being unlike chosen frames")
 
 
 class FusionParams(Params):

@@ -8,11 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vln_heatmap.nodes.model.keyframes import (
-    KEYFRAME_SAMPLERS,
+from vln_heatmap.geometry.cameras import look_pose
+from vln_heatmap.nodes.model.keyframes import KEYFRAME_SAMPLERS, make_sampler
+from vln_heatmap.nodes.model.keyframes.views import pose_distances
+from vln_heatmap.nodes.model.keyframes.voxels import (
+    coverage,
     fill_up,
     greedy_coverage,
-    make_sampler,
+    improve,
+    likeness,
+    redundancy,
     voxel_sets,
 )
 from vln_heatmap.params import KeyframeParams
@@ -39,7 +44,9 @@ def points_of(cells: list[list[tuple[int, int, int]]]) -> np.ndarray:
 def test_always_k_distinct_candidates_in_order(name: str, candidates: list[int], k: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     points = rng.integers(0, 4, (len(candidates), 2, 2, 3)).astype(float)
-    chosen = make_sampler(KeyframeParams(name=name)).sample(candidates, k, points=points, rng=rng)
+    poses = np.array([look_pose(rng.normal(size=3), *rng.uniform(-1, 1, 2)) for _ in candidates])
+    sampler = make_sampler(KeyframeParams(name=name))
+    chosen = sampler.sample(candidates, k, points=points, poses=poses, rng=rng)
     assert len(chosen) == min(k, len(candidates))
     assert set(chosen.tolist()) <= set(candidates)
     assert (np.diff(chosen) > 0).all()
@@ -150,3 +157,113 @@ def test_no_usable_or_a_single_place_still_gives_k_frames(value: float) -> None:
 def test_bad_input_is_refused(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SPACE.sample(arguments.pop("candidates"), arguments.pop("k"), **arguments)
+
+
+FAST = make_sampler(KeyframeParams(name="fast"))
+QUALITY = make_sampler(KeyframeParams(name="quality"))
+
+
+def poses_at(*places: tuple[float, float]) -> np.ndarray:
+    """Cameras at (x, yaw)."""
+    return np.array([look_pose((x, 0, 0), yaw) for x, yaw in places])
+
+
+def test_poses_are_apart_by_metres_and_radians() -> None:
+    distances = pose_distances(poses_at((0, 0), (2, 0), (0, 1), (3, 0.5)))
+    np.testing.assert_allclose(distances[0], [0, 2, 1, 3.5], atol=1e-6)
+    np.testing.assert_allclose(distances, distances.T)
+
+
+def test_fast_takes_the_farthest_camera_each_time() -> None:
+    poses = poses_at((0, 0), (0.1, 0), (5, 0), (2, 0), (0.2, 0))
+    assert FAST.sample([2, 4, 6, 8, 10], 2, poses=poses).tolist() == [6, 10]
+    assert FAST.sample([2, 4, 6, 8, 10], 3, poses=poses).tolist() == [6, 8, 10]
+
+
+@given(st.integers(2, 7), st.integers(1, 4), st.integers(0, 2**31))
+@settings(max_examples=60, deadline=None)
+def test_fast_is_within_twice_the_best_radius(count: int, k: int, seed: int) -> None:
+    """Gonzalez (1985): farthest-point sampling is a 2-approximation of the k-centre problem."""
+    rng = np.random.default_rng(seed)
+    poses = np.array([look_pose(rng.normal(size=3), rng.uniform(-3, 3)) for _ in range(count)])
+    distances = pose_distances(poses)
+    k = min(k, count)
+
+    def radius(rows: object) -> float:
+        return float(distances[list(rows)].min(axis=0).max())  # type: ignore[call-overload]
+
+    best = min(radius(group) for group in itertools.combinations(range(count), k))
+    assert radius(FAST.sample(range(count), k, poses=poses)) <= 2 * best + 1e-9
+
+
+@given(st.lists(st.sets(st.integers(0, 9), max_size=5), min_size=2, max_size=7), st.integers(1, 4))
+@settings(max_examples=150, deadline=None)
+def test_exchanges_end_where_no_single_one_helps(sets: list[set[int]], k: int) -> None:
+    seen = np.array([[cell in found for cell in range(10)] for found in sets])
+    k = min(k, len(sets))
+    start = fill_up(seen, greedy_coverage(seen, k), k)
+    rows = improve(seen, start)
+    assert len(set(rows)) == k
+    covered = seen[rows].any(axis=0).sum()
+    assert covered >= seen[start].any(axis=0).sum()
+    for place, other in itertools.product(range(k), range(len(sets))):
+        swapped = [*rows[:place], other, *rows[place + 1 :]]
+        assert seen[swapped].any(axis=0).sum() <= covered
+
+
+def test_quality_finds_what_greed_misses() -> None:
+    """Two frames tile everything; greed takes the largest one, which is neither of them."""
+    left, right = [(x, 0, 0) for x in range(4)], [(x, 0, 0) for x in range(4, 8)]
+    large = [*left[1:], *right[:2]]
+    far = (0, 19, 19)
+    frames = [[*left, far], large + [(8, 19, 19)], right]
+    seen = voxel_sets(points_of(frames), None, KeyframeParams())
+    assert coverage(seen, QUALITY.sample(range(3), 2, points=points_of(frames))) == max(
+        coverage(seen, list(pair)) for pair in itertools.combinations(range(3), 2)
+    )
+
+
+def brute_force_enhanced(seen: np.ndarray, distances: np.ndarray, k: int, weights: tuple) -> list[int]:
+    sets = [set(np.flatnonzero(row).tolist()) for row in seen]
+    chosen: list[int] = []
+    while len(chosen) < k:
+        scores = []
+        for row in range(len(sets)):
+            old = set().union(*(sets[i] for i in chosen))
+            diverse = min((distances[row, i] / distances.max() for i in chosen), default=1.0)
+            alike = [len(sets[row] & sets[i]) / (len(sets[row] | sets[i]) or 1) for i in chosen]
+            parts = (diverse, len(sets[row] - old) / seen.shape[1], 1 - max(alike, default=0.0))
+            score = sum(weight * part for weight, part in zip(weights, parts, strict=True))
+            scores.append(-np.inf if row in chosen else score)
+        chosen.append(int(np.argmax(scores)))
+    return sorted(chosen)
+
+
+@given(st.integers(2, 8), st.integers(1, 5), st.integers(0, 2**31))
+@settings(max_examples=80, deadline=None)
+def test_enhanced_equals_brute_force(count: int, k: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    poses = np.array([look_pose(rng.normal(size=3), rng.uniform(-3, 3)) for _ in range(count)])
+    points = rng.integers(0, 4, (count, 3, 3, 3)).astype(float)
+    params = KeyframeParams(name="enhanced", diversity=0.5, coverage=0.2, novelty=0.3)
+    seen = voxel_sets(points, None, params)
+    expected = brute_force_enhanced(seen, pose_distances(poses), min(k, count), (0.5, 0.2, 0.3))
+    assert make_sampler(params).sample(range(count), k, points=points, poses=poses).tolist() == expected
+
+
+def test_coverage_and_redundancy_have_their_closed_forms() -> None:
+    seen = np.array([[1, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 1, 0]], bool)
+    assert coverage(seen, [0, 1]) == 3 / 4  # nobody sees the last column
+    assert redundancy(seen, [0, 1]) == pytest.approx(1 / 3)
+    assert redundancy(seen, [0, 1, 2]) == pytest.approx(1 / 9)
+    assert redundancy(seen, [1]) == 0
+    np.testing.assert_allclose(likeness(seen)[0], [1, 1 / 3, 0])
+
+
+@pytest.mark.parametrize("name", ["fast", "enhanced"])
+def test_missing_or_unfit_poses_are_refused(name: str) -> None:
+    sampler, points = make_sampler(KeyframeParams(name=name)), np.zeros((2, 2, 2, 3))
+    with pytest.raises(ValueError, match=f"the {name} sampler needs camera_to_world poses"):
+        sampler.sample([1, 2], 1, points=points)
+    with pytest.raises(ValueError, match=r"finite \[2, 4, 4\], got \[3, 4, 4\]"):
+        sampler.sample([1, 2], 1, points=points, poses=np.zeros((3, 4, 4)))
