@@ -62,7 +62,7 @@ def test_stairs_keep_to_the_measures_of_a_climber(seed, width, depth, height):
     hall, rise = (1.0, 2.0, 1.0 + width, 2.0 + depth), height + 0.2
     stairs = place_stairs(np.random.default_rng(seed), hall, rise, height)
     if stairs is None:
-        assert width < 4.4 or depth < 5.0  # a half turn fits everywhere else
+        assert max(width, depth) < 5.1  # a half turn fits everywhere else
         return
     heights = [0.0, *(s.height for s in stairs.steps), rise]
     risers = np.diff(heights)
@@ -140,7 +140,7 @@ def test_there_is_one_pair_of_stairs_that_can_be_referred_to(houses):
 
 
 def test_rooms_know_their_floor_and_hold_their_things(houses):
-    rise = TWO.height + 0.2
+    rise = round(TWO.height + 0.2, 3)
     for house in houses:
         assert {room.floor for room in house.rooms} == {0.0, rise}
         for index, room in enumerate(house.rooms):
@@ -259,7 +259,7 @@ def test_two_storeys_depend_on_the_seed_alone(houses):
 @pytest.mark.parametrize("height", [2.3, 4.0])
 def test_low_and_high_storeys_have_stairs_too(height):
     house = generate_house(3, TWO.model_copy(update={"height": height}))
-    assert {room.floor for room in house.rooms} == {0.0, height + 0.2}
+    assert {room.floor for room in house.rooms} == {0.0, round(height + 0.2, 3)}
 
 
 def test_a_house_too_small_for_stairs_is_an_error():

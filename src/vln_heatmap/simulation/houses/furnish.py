@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from vln_heatmap.simulation.houses.clutter import ORNAMENTS, scatter
 from vln_heatmap.simulation.houses.furniture import BUILDERS, HANGINGS, decor
 from vln_heatmap.simulation.houses.layout import Layout, core
 from vln_heatmap.simulation.houses.palette import Palette
@@ -18,14 +19,23 @@ from vln_heatmap.simulation.houses.recipes import DECOR, EYE_LEVEL, FALLBACKS, M
 from vln_heatmap.simulation.houses.stair_parts import stair_pieces
 from vln_heatmap.simulation.houses.structure import door_leaf
 
+_BARE = ("laundry room", "kitchen", "pantry", "storage room", "workshop", "gym")  # rooms without rugs
+
 
 def furnish_room(
-    rng: np.random.Generator, plan: FloorPlan, room: int, palette: Palette, *, share: float
+    rng: np.random.Generator,
+    plan: FloorPlan,
+    room: int,
+    palette: Palette,
+    *,
+    share: float,
+    clutter: float = 1.0,
 ) -> list[Placed]:
     """Everything in one room that is not the building.
 
     Args:
         share: by how much the chances of the recipe are scaled, 0 (empty) to 1.
+        clutter: how many small things lie about, as a factor; without any, ornaments are left out too.
     """
     layout = Layout(plan, room, rng, palette)
     if room == 0:
@@ -35,7 +45,7 @@ def furnish_room(
     name = plan.names[room]
     for builder, where, chance in RECIPES[name]:
         if rng.random() < chance * share:
-            _furnish(layout, builder, where)
+            _furnish(layout, builder, where, tidy=clutter == 0)
     for k, kind in enumerate(DECOR[name]):
         if rng.random() < (0.95 - 0.13 * k) * share:
             piece = HANGINGS[kind](rng, palette)
@@ -43,18 +53,21 @@ def furnish_room(
             layout.hang(piece, middle - piece.size[1] / 2)
     _lay_rug(layout, share)
     _light(layout)
+    scatter(layout, clutter * share)
     return layout.placed
 
 
-def _furnish(layout: Layout, builder: str, where: str) -> None:
+def _furnish(layout: Layout, builder: str, where: str, *, tidy: bool) -> None:
     """Place a group whole; else its first piece alone, or what a long group falls back on."""
     group = BUILDERS[builder](layout.rng, layout.palette)
+    if tidy:
+        group = tuple(g for g in group if g.y == 0 or g.piece.category not in ORNAMENTS)
     if builder not in FALLBACKS:
         if not layout.try_place(group, where) and len(group) > 1:
             layout.try_place(core(group), where)
     elif not layout.try_place(group, where):
         for single in FALLBACKS[builder]:
-            _furnish(layout, single, where)
+            _furnish(layout, single, where, tidy=tidy)
 
 
 def _dress_windows(layout: Layout, share: float) -> None:
@@ -62,7 +75,7 @@ def _dress_windows(layout: Layout, share: float) -> None:
     rng = layout.rng
     curtains = rng.random() < 0.65 * share and layout.plan.names[layout.room] not in (
         "bathroom",
-        "laundry room",
+        *_BARE,
     )
     for side in range(4):
         for o in layout.sides[side]:
@@ -143,7 +156,8 @@ def _leaf_fits(layout: Layout, leaf: Placed, side: int) -> bool:
 def _lay_rug(layout: Layout, share: float) -> None:
     """A rug near the middle of a dry room."""
     rng, (x0, z0, x1, z1) = layout.rng, layout.open_floor()
-    if layout.plan.names[layout.room] in ("laundry room", "kitchen") or rng.random() > 0.65 * share:
+    bare = layout.plan.names[layout.room] in _BARE or min(x1 - x0, z1 - z0) < 1.2
+    if bare or rng.random() > 0.65 * share:
         return
     limit = (1.0, 0.7) if layout.plan.names[layout.room] == "bathroom" else (2.4, 1.8)
     size = np.minimum(limit, (0.6 * (x1 - x0), 0.6 * (z1 - z0))) * rng.uniform(0.75, 1.0, 2)

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vln_heatmap.params import HouseParams
+from vln_heatmap.simulation.houses.clutter import AMOUNTS, movable
 from vln_heatmap.simulation.houses.drafting import draw_plans
 from vln_heatmap.simulation.houses.furnish import furnish_room
 from vln_heatmap.simulation.houses.lighting import bake_light, total_light
 from vln_heatmap.simulation.houses.palette import Palette, draw_palette
-from vln_heatmap.simulation.houses.pieces import Placed, movable
+from vln_heatmap.simulation.houses.pieces import Placed
 from vln_heatmap.simulation.houses.shading import box_sides, box_uvs, corner_normals, weld
 from vln_heatmap.simulation.houses.structure import build_structure
 from vln_heatmap.simulation.scene import STRUCTURE, Instance, Room, Scene
@@ -50,7 +51,9 @@ def generate_house(seed: int, params: HouseParams) -> Scene:
         items = build_structure(np.random.default_rng([seed, _STRUCTURE, storey]), plan, palette)
         for room in range(len(plan.cells)):
             rng = np.random.default_rng([seed, _ROOM, storey, room])
-            items += furnish_room(rng, plan, room, palette, share=params.furniture)
+            items += furnish_room(
+                rng, plan, room, palette, share=params.furniture, clutter=AMOUNTS[params.clutter]
+            )
         placed += [replace(p, y=p.y + plan.floor, room=p.room + len(rooms)) for p in items]
         rooms += [Room(name, plan.inner(k), plan.floor) for k, name in enumerate(plan.names)]
     scene = _assemble(seed, placed, palette, tuple(rooms), params)

@@ -205,6 +205,10 @@ def _furnishing(rng: np.random.Generator) -> list[Group]:
     for name in rng.choice(list(COLOURS), 2, replace=False):
         paint = _jitter(rng, _choice(rng, COLOURS[str(name)]), 9)
         lacquer.append(Material(_coloured(textures.smooth, paint), 1.0, str(name)))
+    toys = []
+    for name in rng.choice(("red", "orange", "yellow", "green", "blue", "purple", "pink"), 4, replace=False):
+        paint = _jitter(rng, _choice(rng, COLOURS[str(name)]), 9)
+        toys.append(Material(_coloured(textures.smooth, paint), 1.0, str(name)))
     drape = str(rng.choice(list(COLOURS)[:-1]))
     curtain = _coloured(_choice(rng, _FABRICS), _jitter(rng, _choice(rng, COLOURS[drape])))
     top = textures.marble if rng.random() < 0.5 else textures.granite
@@ -213,6 +217,7 @@ def _furnishing(rng: np.random.Generator) -> list[Group]:
         ("wood", woods),
         ("fabric", cloth),
         ("lacquer", lacquer),
+        ("toy", toys),
         ("curtain", [Material(curtain, 0.6, drape)]),
         ("stone", [Material(_coloured(top, stone), 0.7)]),
     ]

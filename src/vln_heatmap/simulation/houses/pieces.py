@@ -7,7 +7,7 @@ axis and moved, so that its footprint is a rectangle at quarter turns.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -18,10 +18,12 @@ from vln_heatmap.simulation.houses.meshes import Part, extent
 from vln_heatmap.simulation.houses.palette import Palette
 from vln_heatmap.simulation.houses.plan import Rectangle
 
-#: What a person carries off with ease.
-MOVABLE = frozenset({
-    "bin", "book", "box", "chair", "cushion", "kettle", "lamp", "laundry basket", "microwave", "office chair",
-    "plant", "side table", "stool", "table lamp", "vase",
+#: Where small things may stand on a piece: x0, z0, x1, z1 and height y in its frame.
+Top = tuple[float, float, float, float, float]
+#: Pieces that are level on top, all over.
+_LEVEL = frozenset({
+    "bench", "bookshelf", "coffee table", "desk", "dining table", "dresser", "fridge", "kitchen counter",
+    "nightstand", "play table", "tv stand", "wardrobe", "washing machine",
 })  # fmt: skip
 
 
@@ -33,15 +35,25 @@ class Piece:
         category: what it is.
         parts: its meshes.
         main: the material that a person would name its colour by; "" if none.
+        shelves: where things may stand on it, if not all over its top.
     """
 
     category: str
     parts: tuple[Part, ...]
     main: str = ""
+    shelves: tuple[Top, ...] = ()
 
     @cached_property
     def box(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return extent(self.parts)
+
+    @property
+    def tops(self) -> tuple[Top, ...]:
+        """Where small things may stand on it."""
+        if self.shelves or self.category not in _LEVEL:
+            return self.shelves
+        low, high = (corner.tolist() for corner in self.box)
+        return ((low[0] + 0.03, low[2] + 0.03, high[0] - 0.03, high[2] - 0.03, high[1]),)
 
     @property
     def size(self) -> NDArray[np.float64]:
@@ -113,13 +125,3 @@ def on_top(piece: Piece, support: float, x: float = 0.0, z: float = 0.0, yaw: fl
 def overlaps(a: Rectangle, b: Rectangle, gap: float = 0.0) -> bool:
     """Whether two rectangles come closer than ``gap``."""
     return a[0] < b[2] + gap and b[0] < a[2] + gap and a[1] < b[3] + gap and b[1] < a[3] + gap
-
-
-def movable(item: Placed, others: Sequence[Placed]) -> bool:
-    """Whether a person could carry it off: it is light, and nothing else stands on it."""
-    return item.piece.category in MOVABLE and not any(
-        other.room == item.room
-        and item.bottom + 0.05 < other.bottom < item.top + 0.05
-        and overlaps(item.footprint, other.footprint)
-        for other in others
-    )

@@ -4,7 +4,17 @@ Invariant: groups face +z with their back at the smallest z, stand on y = 0, and
 palette; the first piece of a group makes sense without the others.
 """
 
-from vln_heatmap.simulation.houses.furniture import decor, living, storage, wet
+from vln_heatmap.simulation.houses.furniture import (
+    carried,
+    decor,
+    living,
+    play,
+    small,
+    storage,
+    toys,
+    utility,
+    wet,
+)
 from vln_heatmap.simulation.houses.pieces import Builder, PieceBuilder
 
 #: Furniture that stands on the floor, by the name that room recipes use.
@@ -38,6 +48,86 @@ BUILDERS: dict[str, Builder] = {
     "lamp": decor.floor_lamp,
     "plant": decor.plant,
     "side table": decor.pedestal,
+    "crib": play.crib,
+    "toy chest": play.toy_chest,
+    "play tent": play.play_tent,
+    "play table": play.play_table,
+    "rocking horse": play.rocking_horse,
+    "piano": play.piano,
+    "music corner": play.music_corner,
+    "music stand": play.music_stand,
+    "speaker": play.speaker,
+    "treadmill": play.treadmill,
+    "exercise bike": play.exercise_bike,
+    "weight bench": play.weight_bench,
+    "dumbbell rack": play.dumbbell_rack,
+    "exercise mat": play.exercise_mat,
+    "exercise ball": play.exercise_ball,
+    "pouf": play.pouf,
+    "pantry shelf": utility.pantry_shelf,
+    "storage shelf": utility.storage_shelf,
+    "box stack": utility.box_stack,
+    "workbench": utility.workbench,
+    "ladder": utility.ladder,
+    "clothes rack": utility.clothes_rack,
+    "floor mirror": utility.floor_mirror,
+    "ironing board": utility.ironing_board,
+    "planter": utility.planter,
+    "garden seat": utility.garden_seat,
+    "suitcase": utility.suitcase,
+}
+
+#: Small things that lie about, by category.
+THINGS: dict[str, PieceBuilder] = {
+    "alarm clock": small.alarm_clock,
+    "backpack": carried.backpack,
+    "bag": carried.bag,
+    "ball": toys.ball_,
+    "basket": carried.basket,
+    "blanket": carried.blanket,
+    "book": living.book_stack,
+    "bottle": small.bottle,
+    "bowl": small.bowl,
+    "box": utility.parcel,
+    "bucket": carried.bucket,
+    "can": small.can,
+    "candle": small.candle,
+    "chopping board": small.chopping_board,
+    "clothes": carried.clothes,
+    "crate": carried.crate,
+    "cup": small.cup,
+    "cushion": living.flat_cushion,
+    "doll": toys.doll,
+    "drum": toys.drum,
+    "dumbbell": toys.dumbbell,
+    "fruit bowl": small.fruit_bowl,
+    "glass": small.glass,
+    "globe": small.globe,
+    "hat": carried.hat,
+    "jar": small.jar,
+    "laptop": small.laptop,
+    "magazine": small.newspaper,
+    "pan": small.pan,
+    "pencil cup": small.pencils,
+    "phone": small.phone,
+    "picture frame": small.picture_frame,
+    "plant": small.small_plant,
+    "plate": small.plate,
+    "remote control": small.remote,
+    "shoes": carried.shoes,
+    "skateboard": toys.skateboard,
+    "soap bottle": small.soap,
+    "suitcase": carried.suitcase,
+    "teddy bear": toys.teddy,
+    "tissue box": small.tissues,
+    "toaster": small.toaster,
+    "toilet paper": small.toilet_paper,
+    "toolbox": carried.toolbox,
+    "toy blocks": toys.toy_blocks,
+    "toy car": toys.toy_car,
+    "toy train": toys.toy_train,
+    "trophy": small.trophy,
+    "watering can": carried.watering_can,
 }
 
 #: What hangs on walls, by the name that room recipes use.
@@ -49,6 +139,7 @@ HANGINGS: dict[str, PieceBuilder] = {
     "cabinet": decor.cabinet,
     "towel": decor.towel,
     "coat rack": decor.coat_rack,
+    "poster": decor.poster,
 }
 
-__all__ = ["BUILDERS", "HANGINGS"]
+__all__ = ["BUILDERS", "HANGINGS", "THINGS"]

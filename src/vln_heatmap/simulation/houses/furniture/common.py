@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from vln_heatmap.simulation.houses.meshes import Part, Point, ball, box, cylinder, rod
+from vln_heatmap.simulation.houses.meshes import (
+    Part,
+    Point,
+    ball,
+    box,
+    cylinder,
+    loft,
+    rod,
+    rounded_rectangle,
+)
 from vln_heatmap.simulation.houses.palette import Palette
 
 Rng = np.random.Generator
+
+GLAZE = ("lacquer", "white", "toy", "pot")  # what vessels are made of
+CLOTH = ("fabric", "linen", "toy")
 
 
 def legs(
@@ -77,3 +89,10 @@ def lamp_shade(rng: Rng, at: Point, *, radius: float, height: float) -> Part:
     """A drum or a cone."""
     top = radius * (0.55 if rng.random() < 0.5 else 0.92)
     return cylinder(radius, height, at, "shade 0", top=top, sections=16)
+
+
+def hollow(radius: float, height: float, material: str, *, foot: float = 0.7, at: Point = (0, 0, 0)) -> Part:
+    """A round vessel, open on top."""
+    rim = 1 - 0.12
+    outline = rounded_rectangle(2 * radius, 2 * radius, radius)
+    return loft(outline, (0, height, height, 0.15 * height), (foot, 1, rim, foot * rim), at, material)

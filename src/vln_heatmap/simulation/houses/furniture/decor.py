@@ -93,7 +93,10 @@ def pedestal(rng: Rng, palette: Palette) -> Group:
         cylinder(0.03, height - 0.03, (0, 0, 0), wood, sections=8),
         cylinder(0.15, 0.03, (0, 0, 0), wood, sections=16),
     ]
-    return (Placed(Piece("side table", tuple(parts), wood)), on_top(vase(rng, palette), height))
+    return (
+        Placed(Piece("side table", tuple(parts), wood, ((-0.13, -0.13, 0.13, 0.13, height),))),
+        on_top(vase(rng, palette), height),
+    )
 
 
 def painting(rng: Rng, palette: Palette) -> Piece:
@@ -103,6 +106,13 @@ def painting(rng: Rng, palette: Palette) -> Piece:
     edge = rng.uniform(0.02, 0.06)
     canvas = box((width, height, 0.02), (0, 0, 0.01), palette.pick(rng, "painting"), "front")
     return Piece("painting", (canvas, *_frame(width, height, edge, frame)))
+
+
+def poster(rng: Rng, palette: Palette) -> Piece:
+    """An unframed picture, upright."""
+    width = rng.uniform(0.4, 0.75)
+    sheet = box((width, 1.4 * width, 0.004), (0, 0, 0.003), palette.pick(rng, "painting"), "front")
+    return Piece("poster", (sheet,))
 
 
 def _frame(width: float, height: float, edge: float, material: str) -> list[Part]:

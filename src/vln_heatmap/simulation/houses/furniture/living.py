@@ -16,7 +16,7 @@ from vln_heatmap.simulation.houses.meshes import (
     slab,
 )
 from vln_heatmap.simulation.houses.palette import Palette
-from vln_heatmap.simulation.houses.pieces import Group, Piece, Placed, alone, on_top
+from vln_heatmap.simulation.houses.pieces import Group, Piece, Placed, Top, alone, on_top
 
 
 def sofa_piece(rng: Rng, palette: Palette, width: float, category: str = "sofa") -> Piece:
@@ -45,7 +45,14 @@ def sofa_piece(rng: Rng, palette: Palette, width: float, category: str = "sofa")
             pillow((cushion - 0.02, tall, 0.16), (x, 0.43, -depth / 2 + 0.27), seat_cloth, radius=0.06)
         )
     parts += legs(rng, (width - 0.1, leg, depth - 0.1), palette.pick(rng, "wood", "metal"))
-    return Piece(category, tuple(parts), cloth)
+    seat: Top = (arm - width / 2 + 0.06, 0.4 - depth / 2, width / 2 - arm - 0.06, depth / 2 - 0.12, 0.44)
+    return Piece(category, tuple(parts), cloth, (seat,))
+
+
+def flat_cushion(rng: Rng, palette: Palette) -> Piece:
+    """A cushion that lies."""
+    cloth, size = palette.pick(rng, "fabric", "curtain"), rng.uniform(0.36, 0.46)
+    return Piece("cushion", (pillow((size, 0.13, size), (0, 0, 0), cloth, radius=0.08, bulge=0.25),), cloth)
 
 
 def cushion(rng: Rng, palette: Palette) -> Piece:
@@ -59,8 +66,10 @@ def cushion(rng: Rng, palette: Palette) -> Piece:
 def coffee_table(rng: Rng, palette: Palette) -> Piece:
     width, depth, height = rng.uniform(0.75, 1.15), rng.uniform(0.48, 0.65), rng.uniform(0.34, 0.46)
     top, base = palette.pick(rng, "wood", "lacquer", "stone"), palette.pick(rng, "wood", "metal")
+    shelves: tuple[Top, ...] = ()
     if rng.random() < 0.35:
         radius = depth * 0.62
+        shelves = (_inscribed(radius, height),)
         parts = [
             cylinder(radius, 0.04, (0, height - 0.04, 0), top, sections=20),
             cylinder(radius * 0.6, height - 0.04, (0, 0, 0), base, top=radius * 0.2),
@@ -72,7 +81,13 @@ def coffee_table(rng: Rng, palette: Palette) -> Piece:
         ]
         if rng.random() < 0.5:
             parts.append(box((width - 0.16, 0.02, depth - 0.16), (0, 0.12, 0), base))
-    return Piece("coffee table", tuple(parts), top)
+    return Piece("coffee table", tuple(parts), top, shelves)
+
+
+def _inscribed(radius: float, height: float) -> Top:
+    """The square in a round table's top."""
+    half = 0.7 * radius
+    return (-half, -half, half, half, height)
 
 
 def book_stack(rng: Rng, palette: Palette) -> Piece:
@@ -148,7 +163,8 @@ def chair_piece(rng: Rng, palette: Palette, category: str = "chair") -> Piece:
         rails.append(box((width, 0.07, 0.034), (0, top - 0.07, z), frame))
     else:
         rails = [slab((width - 0.03, (top - height) * 0.7, 0.05), (0, top - (top - height) * 0.72, z), seat)]
-    return Piece(category, tuple(parts + posts + rails), seat)
+    top_: Top = (0.07 - width / 2, 0.09 - depth / 2, width / 2 - 0.07, depth / 2 - 0.05, height)
+    return Piece(category, tuple(parts + posts + rails), seat, (top_,))
 
 
 def stool_piece(rng: Rng, palette: Palette) -> Piece:
@@ -158,7 +174,7 @@ def stool_piece(rng: Rng, palette: Palette) -> Piece:
     parts += legs(rng, (2 * radius - 0.04, height - 0.05, 2 * radius - 0.04), base, thickness=0.032)
     ring = 0.3 * height
     parts.append(box((2 * radius - 0.12, 0.02, 0.02), (0, ring, radius - 0.07), base))
-    return Piece("stool", tuple(parts), seat)
+    return Piece("stool", tuple(parts), seat, (_inscribed(radius, height),))
 
 
 def stool(rng: Rng, palette: Palette) -> Group:
@@ -173,8 +189,10 @@ def dining_set(rng: Rng, palette: Palette) -> Group:
     """A table with two to six chairs of one make around it."""
     top, base = palette.pick(rng, "wood", "wood", "lacquer"), palette.pick(rng, "wood", "metal")
     width, depth, height = rng.uniform(0.9, 1.7), rng.uniform(0.75, 0.95), rng.uniform(0.72, 0.77)
+    shelves: tuple[Top, ...] = ()
     if rng.random() < 0.35:
         width = depth = rng.uniform(0.85, 1.15)
+        shelves = (_inscribed(width / 2, height),)
         parts: list[Part] = [
             cylinder(width / 2, 0.04, (0, height - 0.04, 0), top, sections=24),
             cylinder(0.06, height - 0.04, (0, 0, 0), base),
@@ -186,7 +204,7 @@ def dining_set(rng: Rng, palette: Palette) -> Group:
             box((width - 0.16, 0.07, depth - 0.16), (0, height - 0.11, 0), base),
             *legs(rng, (width, height - 0.04, depth), base, thickness=0.07),
         ]
-    group = [Placed(Piece("dining table", tuple(parts), top))]
+    group = [Placed(Piece("dining table", tuple(parts), top, shelves))]
     seat = chair_piece(rng, palette)
     reach = seat.size[2] / 2 - 0.1
     spots = [(x, s) for s in (-1, 1) for x in ((-width / 4, width / 4) if width > 1.25 else (0.0,))]

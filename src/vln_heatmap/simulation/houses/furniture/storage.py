@@ -8,7 +8,7 @@ from vln_heatmap.simulation.houses.furniture.common import Rng, fronts, lamp_sha
 from vln_heatmap.simulation.houses.furniture.living import book_stack, chair_piece, cushion, vase
 from vln_heatmap.simulation.houses.meshes import Part, box, cylinder, pillow, rod, slab
 from vln_heatmap.simulation.houses.palette import Palette
-from vln_heatmap.simulation.houses.pieces import Group, Piece, Placed, alone, on_top
+from vln_heatmap.simulation.houses.pieces import Group, Piece, Placed, Top, alone, on_top
 
 
 def bed(rng: Rng, palette: Palette) -> Group:
@@ -44,7 +44,9 @@ def _bed_piece(rng: Rng, palette: Palette, width: float, length: float, rail: fl
     for k in range(count):
         x = (k + 0.5) * width / count - width / 2
         parts.append(pillow(size, (x, rail + 0.19, head + 0.28), "linen 0"))
-    return Piece("bed", tuple(parts), cover)
+    half, middle = 0.42 * reach, length * 0.17
+    top: Top = (0.08 - width / 2, middle - half, width / 2 - 0.08, middle + half, rail + 0.23)
+    return Piece("bed", tuple(parts), cover, (top,))
 
 
 def nightstand(rng: Rng, palette: Palette) -> Piece:

@@ -58,7 +58,7 @@ def stove(rng: Rng, palette: Palette) -> Piece:
             radius = rng.uniform(0.07, 0.1)
             parts.append(cylinder(radius, 0.008, (sx * 0.14, _TOP, sz * 0.14), "dark 0"))
     parts += [ball(0.02, (0.08 * k, 0.77, 0.31), "metal 0", sections=6) for k in (-2, -1, 1, 2)]
-    return Piece("stove", tuple(parts), body)
+    return Piece("stove", tuple(parts), body, ((-0.26, -0.26, 0.26, 0.26, _TOP + 0.008),))
 
 
 def fridge_piece(rng: Rng, palette: Palette) -> Piece:
