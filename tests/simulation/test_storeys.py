@@ -244,6 +244,15 @@ def test_a_bump_is_climbed_if_one_can_stand_on_it(wide, climbs):
     assert grid.is_navigable(point(3, 0.15, 1)) == climbs
 
 
+def test_what_can_be_carried_off_is_not_climbed():
+    scene = build(slab(0, 0, 6, 2), wall(2.5, 0, 3.5, 2, top=0.15))
+    floor, thing = scene.instances
+    box = replace(scene, instances=(floor, replace(thing, movable=True)))
+    ends = point(1, 0, 1), point(5, 0, 1)
+    assert NavigationGrid.from_scene(scene, AGENT).geodesic_distance(*ends) < math.inf
+    assert NavigationGrid.from_scene(box, AGENT).geodesic_distance(*ends) == math.inf
+
+
 def test_a_ramp_is_walked_at_its_own_height():
     """A wedge of 1 m in 4 m, up to a platform."""
     scene = build(GROUND, Box((3, -0.1, 0), (7, 1.0, 4)), platform(7, 1.0))

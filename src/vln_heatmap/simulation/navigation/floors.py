@@ -3,8 +3,8 @@
 Invariant: one rule decides. A cell of a stretch is open if floor lies at its height and nothing stands between
 0.1 m and the agent's height above it; it is free if all cells within the agent's radius are open too, on this
 stretch or on one that is at most a climb (0.2 m) higher or lower. So what is lower than 0.1 m is stepped over;
-what is up to 0.2 m high is climbed if the body has room on it, or if it leads on to what it has room on, as the
-tread of a staircase does; everything else is an obstacle.
+what is up to 0.2 m high and fixed is climbed if the body has room on it, or if it leads on to what it has room
+on, as the tread of a staircase does; everything else is an obstacle.
 
 Stretches are searched from the ground storey (y = 0) outwards: what cannot be climbed to is never looked at.
 """
@@ -64,12 +64,14 @@ class Plans:
 
     Attributes:
         corners: [F, 3, 3] all triangles, world metres.
+        movable: [F] which of them are of things that a person could carry off: those are never climbed.
         agent: the body.
         origin: world (x, z) of the corner of cell [0, 0].
         shape: number of rows and columns.
     """
 
     corners: NDArray[np.float64]
+    movable: Mask
     agent: AgentParams
     origin: NDArray[np.float64]
     shape: tuple[int, int]
@@ -91,12 +93,12 @@ class Plans:
 
     @cached_property
     def _level(self) -> Mask:
-        """Which triangles [F] are floor: level and seen from above, or beside the ground from below (so that a
-        sheet the wrong way round will do for the ground storey)."""
+        """Which triangles [F] are floor: level, fixed and seen from above, or any level ones on the ground (there
+        a sheet will do that is the wrong way round)."""
         cross = np.cross(self.corners[:, 1] - self.corners[:, 0], self.corners[:, 2] - self.corners[:, 0])
         level = np.abs(cross[:, 1]) > LEVEL_NORMAL * np.linalg.norm(cross, axis=1)
         ground = (self._low[:, 1] >= -STEP_HEIGHT) & (self._high[:, 1] <= STEP_HEIGHT)
-        return np.asarray(level & ((cross[:, 1] > 0) | ground))
+        return np.asarray(level & (((cross[:, 1] > 0) & ~self.movable) | ground))
 
     def floors(self) -> list[Floor]:
         """All stretches of floor that are joined to the ground storey by climbs, upwards."""
@@ -114,7 +116,8 @@ class Plans:
             free = reached[band] & (gaps >= self.radius)
             near = [other for other in bands if _within_climb(band, other)]
             share = np.maximum(sum(shares[other] for other in near), 1e-9)
-            heights = np.where(free, sum(sums[other] for other in near) / share, band.level)
+            mean = np.round(sum(sums[other] for other in near) / share, 6)  # so that level is exactly level
+            heights = np.where(free, mean, band.level)
             floors.append(Floor(band.level, free, heights, gaps.astype(np.float32)))
         return floors
 

@@ -66,7 +66,8 @@ class NavigationGrid:
         """
         corners = scene.vertices[scene.faces].astype(np.float64)  # [F, 3, 3]
         origin, shape = frame(scene.name, corners[..., (0, 2)].reshape(-1, 2), agent.cell)
-        sheets = Sheets.of(Plans(corners, agent, origin, shape).floors())
+        movable = np.isin(scene.face_instance, [thing.id for thing in scene.instances if thing.movable])
+        sheets = Sheets.of(Plans(corners, movable, agent, origin, shape).floors())
         sheets = sheets.only(sheets.largest())
         if not sheets.free.any():
             raise NoNavigableFloorError(
