@@ -123,8 +123,15 @@ class KeyframeParams(Params):
 class FusionParams(Params):
     """How geometry and semantics become one token per cell."""
 
-    kind: Literal["concat_mlp"] = "concat_mlp"
+    kind: Literal["concat_mlp", "additive", "gated_cross_attention"] = "concat_mlp"
     width: int = Field(128, ge=8, le=8192, description="channels of a fused token")
+    attention_heads: int = Field(4, ge=1, le=64, description="of gated_cross_attention")
+
+    @model_validator(mode="after")
+    def _check(self) -> FusionParams:
+        if self.width % self.attention_heads:
+            raise ValueError(f"width must be a multiple of {self.attention_heads} heads, got {self.width}")
+        return self
 
 
 class HeadParams(Params):

@@ -12,9 +12,16 @@ def ramp(grid: int) -> torch.Tensor:
     return ((torch.arange(grid) + 0.5) / grid).expand(1, grid, grid).contiguous()
 
 
-def fusion(seed: int = 0) -> torch.nn.Module:
+KINDS = sorted(FUSIONS)
+PER_CELL = [kind for kind in KINDS if kind != "gated_cross_attention"]
+
+
+def fusion(kind: str = "concat_mlp", *, seed: int = 0, gate: float = 0.7) -> torch.nn.Module:
     torch.manual_seed(seed)
-    return FUSIONS["concat_mlp"](10, 6, FusionParams(width=8)).eval()
+    model = FUSIONS[kind](10, 6, FusionParams(width=8)).eval()
+    if hasattr(model, "gate"):
+        torch.nn.init.constant_(model.gate, gate)
+    return model
 
 
 def sources(frames: int = 2, geometry: int = 4, semantic: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -62,15 +69,17 @@ def test_constants_mirrors_types_and_leading_axes_are_kept(want: tuple[int, int]
     assert align_grid(maps.bfloat16(), want).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("geometry", "semantic"), [(4, 4), (8, 7), (2, 7), (6, 3)])
-def test_fused_tokens_lie_on_the_encoders_grid(geometry: int, semantic: int) -> None:
-    fused = fusion()(*sources(geometry=geometry, semantic=semantic))
+def test_fused_tokens_lie_on_the_encoders_grid(geometry: int, semantic: int, kind: str) -> None:
+    fused = fusion(kind)(*sources(geometry=geometry, semantic=semantic))
     assert fused.shape == (1, 2, 8, semantic, semantic)
 
 
+@pytest.mark.parametrize("kind", PER_CELL)
 @pytest.mark.parametrize("which", [0, 1])
-def test_a_cell_of_a_source_reaches_its_own_cell_and_frame_only(which: int) -> None:
-    model, inputs = fusion(), sources()
+def test_a_cell_of_a_source_reaches_its_own_cell_and_frame_only(which: int, kind: str) -> None:
+    model, inputs = fusion(kind), sources()
     before = model(*inputs)
     inputs[which][0, 1, :, 2, 3] += 1
     changed = (model(*inputs) != before).any(2)  # [1, T, g, g]
@@ -88,8 +97,36 @@ def test_on_a_coarser_encoder_grid_a_block_of_geometry_cells_is_one_token() -> N
     assert changed[0].any(0).nonzero().tolist() == [[1, 2]]
 
 
-def test_both_sources_reach_the_result_and_get_gradients() -> None:
-    model, inputs = fusion(), sources(geometry=3)
+def test_cross_attention_reaches_its_whole_frame_and_no_other() -> None:
+    model, inputs = fusion("gated_cross_attention"), sources()
+    before = model(*inputs)
+    inputs[0][0, 1, ::2, 2, 3] += 1  # not all channels: the norm takes out what they share
+    changed = (model(*inputs) != before).any(2)[0]  # [T, g, g]
+    assert not changed[0].any()
+    assert changed[1].all()
+
+
+def test_a_closed_gate_lets_no_geometry_in() -> None:
+    model, (geometry, semantic) = fusion("gated_cross_attention", gate=0.0), sources()
+    torch.testing.assert_close(model(geometry, semantic), model(torch.randn_like(geometry), semantic))
+
+
+def test_cross_attention_is_the_textbook_formula() -> None:
+    model, (geometry, semantic) = fusion("gated_cross_attention"), sources(frames=1)
+    geo = model.geometry(geometry[0, 0].flatten(1).T)  # [P, 8]
+    sem = model.semantic(semantic[0, 0].flatten(1).T)
+    q, (k, v) = model.ask(sem + geo), model.answer(geo).chunk(2, dim=-1)
+    found = []
+    for head in range(4):
+        part = slice(2 * head, 2 * head + 2)
+        found.append(torch.softmax(q[:, part] @ k[:, part].T / 2**0.5, dim=-1) @ v[:, part])
+    expected = sem + torch.tanh(model.gate) * model.leave(torch.cat(found, dim=-1))
+    torch.testing.assert_close(model(geometry, semantic)[0, 0].flatten(1).T, expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_sources_reach_the_result_and_get_gradients(kind: str) -> None:
+    model, inputs = fusion(kind), sources(geometry=3)
     for source in inputs:
         source.requires_grad_()
     model(*inputs).square().sum().backward()

@@ -33,8 +33,8 @@ def align_grid(features: Tensor, size: tuple[int, int]) -> Tensor:
     return flat.reshape(*features.shape[:-2], *size)
 
 
-class ConcatMLP(nn.Module):
-    """Both sources projected, concatenated, mixed by a two-layer perceptron per cell.
+class Projections(nn.Module):
+    """Both sources normalised and projected to one width, on the semantic grid: what every fusion starts with.
 
     Args:
         geometry_dim: channels of the geometry tokens.
@@ -46,6 +46,29 @@ class ConcatMLP(nn.Module):
         super().__init__()
         self.geometry = nn.Sequential(nn.LayerNorm(geometry_dim), nn.Linear(geometry_dim, params.width))
         self.semantic = nn.Sequential(nn.LayerNorm(semantic_dim), nn.Linear(semantic_dim, params.width))
+
+    def project(self, geometry: Tensor, semantic: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps [B, T, Cg, hg, wg] and [B, T, Cs, g, g] to tokens of one width, each [B, T, g, g, width]."""
+        # project first: fewer channels to resample
+        geo = self.geometry(geometry.movedim(2, -1)).movedim(-1, 2)  # [B, T, width, hg, wg]
+        geo = align_grid(geo, (semantic.shape[-2], semantic.shape[-1])).movedim(2, -1)  # [B, T, g, g, width]
+        return geo, self.semantic(semantic.movedim(2, -1))
+
+
+class Additive(Projections):
+    """The sum of both projections: nothing is mixed, the cheapest fusion."""
+
+    def forward(self, geometry: Tensor, semantic: Tensor) -> Tensor:
+        """See :meth:`ConcatMLP.forward`."""
+        geo, sem = self.project(geometry, semantic)
+        return (sem + geo).movedim(-1, 2)
+
+
+class ConcatMLP(Projections):
+    """Both sources projected, concatenated, mixed by a two-layer perceptron per cell."""
+
+    def __init__(self, geometry_dim: int, semantic_dim: int, params: FusionParams) -> None:
+        super().__init__(geometry_dim, semantic_dim, params)
         self.mix = nn.Sequential(nn.GELU(), nn.Linear(2 * params.width, params.width))
 
     def forward(self, geometry: Tensor, semantic: Tensor) -> Tensor:
@@ -58,11 +81,43 @@ class ConcatMLP(nn.Module):
         Returns:
             fused tokens as maps [B, T, width, g, g].
         """
-        # project first: fewer channels to resample
-        geo = self.geometry(geometry.movedim(2, -1)).movedim(-1, 2)  # [B, T, width, hg, wg]
-        geo = align_grid(geo, (semantic.shape[-2], semantic.shape[-1])).movedim(2, -1)  # [B, T, g, g, width]
-        sem = self.semantic(semantic.movedim(2, -1))  # [B, T, g, g, width]
+        geo, sem = self.project(geometry, semantic)
         return (sem + self.mix(torch.cat([geo, sem], dim=-1))).movedim(-1, 2)
 
 
-FUSIONS: dict[str, type[nn.Module]] = {"concat_mlp": ConcatMLP}
+class GatedCrossAttention(Projections):
+    """Semantic tokens ask all geometry tokens of their frame, and a gate lets the answer in.
+
+    The gate, tanh of a learned number that starts at 0, begins closed (Flamingo, arXiv:2204.14198): training
+    starts from the semantic tokens alone. The geometry of the same cell is added to the query, so that a cell
+    can find itself.
+    """
+
+    def __init__(self, geometry_dim: int, semantic_dim: int, params: FusionParams) -> None:
+        super().__init__(geometry_dim, semantic_dim, params)
+        self.attention_heads = params.attention_heads
+        self.ask = nn.Linear(params.width, params.width)
+        self.answer = nn.Linear(params.width, 2 * params.width)
+        self.leave = nn.Linear(params.width, params.width)
+        self.gate = nn.Parameter(torch.zeros(1))
+
+    def forward(self, geometry: Tensor, semantic: Tensor) -> Tensor:
+        """See :meth:`ConcatMLP.forward`."""
+        geo, sem = self.project(geometry, semantic)  # [B, T, g, g, width]
+        queries = self._heads(self.ask(sem + geo))  # [B*T, heads, g*g, width / heads]
+        keys, values = (self._heads(part) for part in self.answer(geo).chunk(2, dim=-1))
+        found = F.scaled_dot_product_attention(queries, keys, values)
+        found = self.leave(found.transpose(1, 2).flatten(2)).view(sem.shape)  # [B, T, g, g, width]
+        return (sem + torch.tanh(self.gate) * found).movedim(-1, 2)
+
+    def _heads(self, tokens: Tensor) -> Tensor:
+        """[B, T, g, g, width] to [B*T, heads, g*g, width / heads]."""
+        flat = tokens.flatten(0, 1).flatten(1, 2)  # [B*T, g*g, width]
+        return flat.unflatten(-1, (self.attention_heads, -1)).transpose(1, 2)
+
+
+FUSIONS: dict[str, type[Projections]] = {
+    "concat_mlp": ConcatMLP,
+    "additive": Additive,
+    "gated_cross_attention": GatedCrossAttention,
+}
