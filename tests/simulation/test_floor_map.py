@@ -53,6 +53,14 @@ def test_another_storey_is_not_in_sight_but_a_slope_is() -> None:
     assert FloorMap(slope).in_sight(start, ends, 5.0).tolist() == [[True, False]]
 
 
+def test_stairs_are_not_level() -> None:
+    line = np.arange(0.05, 3, 0.1)
+    x, z = (grid.ravel() for grid in np.meshgrid(line, line))
+    floor = FloorMap(np.stack([x, np.maximum(0.7 * (x - 1.0), 0), z], axis=1))
+    queries = np.array([[0.5, 0.0, 1.0], [2.0, 0.0, 1.0], [2.0, 0.7, 1.0], [0.5, 0.3, 1.0]])
+    assert floor.level(queries).tolist() == [True, False, True, False]
+
+
 @pytest.mark.parametrize(("height", "level"), [(0.8, 0.0), (3.5, 2.8), (-1.0, 0.0)])
 def test_floor_under_is_the_storey_of_a_thing(height: float, level: float) -> None:
     points = np.array([[0.0, 0, 0], [1.0, 2.8, 0], [9.0, 5.0, 9.0]])

@@ -26,6 +26,8 @@ from vln_heatmap.simulation.trajectories.free_motion import (
 )
 from vln_heatmap.simulation.trajectories.walks import WalkRequest, path_length
 
+_PASSED = 0.35  # metres from a place within which a smooth tour counts as having been there
+
 
 class Ways:
     """Shortest paths between K places [K, 3], each searched for once, when it is first asked for."""
@@ -106,7 +108,7 @@ def gazing_tour(
     seed: int,
 ) -> tuple[NDArray[np.float64], list[int]] | None:
     """Poses [length, 6] of a camera that looks at a target [3] on a tour of as many chosen places as there is
-    time for, in the order of their importance.
+    time for, in the order of their importance; of two at least, and as much of that way as there is time for.
 
     Args:
         ways: between all places [K, 3].
@@ -117,7 +119,8 @@ def gazing_tour(
         seed: of the order of the tour.
 
     Returns:
-        The poses and the places in the order of the tour; None if the camera cannot stand at one of them.
+        The poses and the places that they pass, in the order of the tour; None if the camera cannot stand on the
+        way or no second place can be walked to.
     """
 
     def dense(order: Sequence[int], smooth: bool) -> NDArray[np.float64]:
@@ -129,13 +132,19 @@ def gazing_tour(
         return [chosen[i] for i in order]
 
     chosen = ways.reachable(chosen)
+    if len(chosen) < 2:
+        return None
     count = _largest(len(chosen), lambda n: _fits(dense(tour_of(n), False), request))
     order = tour_of(count)
     for smooth in (True, False):
         walked = paced(dense(order, smooth), request.length, brisk(request))
         if stands(ways.sim, walked):
-            return walked, order
+            return walked, [place for place in order if _passes(walked, ways.places[place])]
     return None
+
+
+def _passes(rows: NDArray[np.float64], place: NDArray[np.float64]) -> bool:
+    return bool(np.linalg.norm(rows[:, :3] - place, axis=1).min() <= _PASSED)
 
 
 def _fits(rows: NDArray[np.float64], request: WalkRequest) -> bool:
@@ -143,8 +152,8 @@ def _fits(rows: NDArray[np.float64], request: WalkRequest) -> bool:
 
 
 def _largest(most: int, fits: Callable[[int], bool]) -> int:
-    """The largest number up to ``most`` that fits, counting up from 1 (1 if not even 2 fits)."""
-    return next((n - 1 for n in range(2, most + 1) if not fits(n)), most)
+    """The largest number up to ``most`` that fits, counting up; two if there are two, even if they do not fit."""
+    return next((n - 1 for n in range(3, most + 1) if not fits(n)), most)
 
 
 def _through(

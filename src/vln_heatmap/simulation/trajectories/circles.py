@@ -45,8 +45,8 @@ def circular_motion(sim: Simulator, rng: np.random.Generator, request: WalkReque
         NoNavigableFloorError: the scene has no floor to stand on.
         NoRouteError: no arc of half a radian is free.
     """
-    points = sim.navigable_points(0.5)
-    arcs = [_draw_arc(sim, rng, request, points) for _ in range(_TRIES)]
+    floor = FloorMap.of(sim)
+    arcs = [_draw_arc(sim, rng, request, floor) for _ in range(_TRIES)]
     arcs.sort(key=lambda arc: arc.extent * arc.radius, reverse=True)  # longest way first
     inwards = bool(request.focus or len(request.targets) or rng.random() < 0.5)
     for arc in arcs:
@@ -88,14 +88,17 @@ def object_focused(sim: Simulator, rng: np.random.Generator, request: WalkReques
     raise NoRouteError(f"none of {len(order)} things tried can be approached and orbited in view")
 
 
-def free_arc(sim: Simulator, centre: NDArray[np.float64], radius: float) -> tuple[float, float]:
-    """The longest arc of a circle round floor point [3] on which a camera may be: start angle and extent.
+def free_arc(
+    sim: Simulator, floor: FloorMap, centre: NDArray[np.float64], radius: float
+) -> tuple[float, float]:
+    """The longest level arc of a circle round floor point [3] on which a camera may be: start angle and extent.
 
     Angles are in radians from +x towards +z; an extent of 2 pi is the whole circle, of 0 none of it.
     """
     count = max(72, math.ceil(2 * math.pi * radius / SPACING))
     angles = np.arange(count) * 2 * math.pi / count
-    free = np.array([standable(sim, point) for point in _on_circle(centre, radius, angles)])
+    points = _on_circle(centre, radius, angles)
+    free = floor.level(points) & np.array([standable(sim, point) for point in points])
     if free.all():
         return 0.0, 2 * math.pi
     first, run = longest_run(free, circular=True)
@@ -126,14 +129,12 @@ class Arc(NamedTuple):
     extent: float
 
 
-def _draw_arc(
-    sim: Simulator, rng: np.random.Generator, request: WalkRequest, points: NDArray[np.float64]
-) -> Arc:
+def _draw_arc(sim: Simulator, rng: np.random.Generator, request: WalkRequest, floor: FloorMap) -> Arc:
     """The longest free arc round a drawn centre, with a drawn radius."""
-    target, least = _draw_target(rng, request, points)
-    centre = np.array([target[0], floor_under(points, target), target[2]])
+    target, least = _draw_target(rng, request, floor.points)
+    centre = np.array([target[0], floor_under(floor.points, target), target[2]])
     radius = least + float(rng.uniform(0.2, 1.5))
-    return Arc(centre, target, radius, *free_arc(sim, centre, radius))
+    return Arc(centre, target, radius, *free_arc(sim, floor, centre, radius))
 
 
 def _draw_target(
@@ -160,7 +161,7 @@ def _approach_and_orbit(
     centre, eye = thing.centre, request.agent.camera_height
     foot = np.array([centre[0], floor_under(floor.points, centre), centre[2]])
     radius = half_width(thing) + _MARGINS[int(rng.integers(len(_MARGINS)))]
-    free = Arc(foot, centre, radius, *free_arc(sim, foot, radius))
+    free = Arc(foot, centre, radius, *free_arc(sim, floor, foot, radius))
     if free.extent < _LEAST_ARC:
         return None
     arc = _arc_points(free, rng)

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from vln_heatmap.simulation.simulators.base import Simulator
 
 _CELL = 0.1  # metres
 _LAYER = 0.25  # metres of height
+_LEVEL = 0.05  # metres
+_FLATTENED = np.array(
+    [1.0, 0.2, 1.0]
+)  # the nearest floor is that beside a point, unless a storey lies between
 _CHUNK = 4_000_000  # cells looked up at once
 
 
@@ -30,6 +35,8 @@ class FloorMap:
         self._free = np.zeros(cells.max(0) + 2, bool)
         for layer in (-1, 0, 1):  # a line over a slope is not exactly at the floor's height
             self._free[cells[:, 0], cells[:, 1] + layer, cells[:, 2]] = True
+
+        self._tree = KDTree(points * _FLATTENED)
 
     @staticmethod
     def of(sim: Simulator) -> FloorMap:
@@ -56,6 +63,11 @@ class FloorMap:
             free[part] = self._is_free(a + share * (b - a)).all(axis=1)
         near[start, end] = free
         return near
+
+    def level(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether the floor below points [N, 3] is at their own height, to 5 cm: not so on stairs: [N]."""
+        _, nearest = self._tree.query(points * _FLATTENED)
+        return np.asarray(np.abs(self.points[nearest, 1] - points[:, 1]) <= _LEVEL)
 
     def _cells(self, points: NDArray[np.float64]) -> NDArray[np.intp]:
         return np.floor((points - self._low) / (_CELL, _LAYER, _CELL)).astype(np.intp)

@@ -32,6 +32,7 @@ KEEP_OFF = 0.1
 #: Metres between the points of a path that is walked.
 SPACING = 0.05
 _TURN_OUT = (0.3, 0.15)  # metres by which corners are taken wider, best first
+_FLAT = np.array([1.0, 0.0, 1.0])
 _HALVINGS = 4
 
 
@@ -228,10 +229,9 @@ def _wider(
     """The polyline [N, 3] with its inner corners moved out of the turn where the lines to them stay free."""
     result = points.copy()
     for i in range(1, len(points) - 1):
-        to, on = (
-            _unit(end - start) for start, end in ((points[i - 1], points[i]), (points[i], points[i + 1]))
-        )
-        outward = _unit(to - on) * (1.0, 0.0, 1.0)
+        to = _unit((points[i] - points[i - 1]) * _FLAT)
+        on = _unit((points[i + 1] - points[i]) * _FLAT)
+        outward = _unit(to - on)
         for distance in _TURN_OUT:
             moved = points[i] + distance * outward
             lines = np.concatenate(

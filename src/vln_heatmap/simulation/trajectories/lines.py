@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vln_heatmap.simulation.simulators.base import Simulator
 from vln_heatmap.simulation.trajectories.circles import longest_run
+from vln_heatmap.simulation.trajectories.floor_map import FloorMap
 from vln_heatmap.simulation.trajectories.free_motion import (
     SPACING,
     brisk,
@@ -41,9 +42,9 @@ def forward_backward(sim: Simulator, rng: np.random.Generator, request: WalkRequ
         NoNavigableFloorError: the scene has no floor to stand on.
         NoRouteError: no straight line of 0.3 m is free.
     """
-    step = brisk(request).step
+    floor, step = FloorMap.of(sim), brisk(request).step
     reach = min(_FARTHEST, step * (request.length - 1) / 2)
-    lines = sorted((_free_line(sim, rng, reach) for _ in range(_TRIES)), key=lambda line: -line[2])
+    lines = sorted((_free_line(sim, rng, floor, reach) for _ in range(_TRIES)), key=lambda line: -line[2])
     backwards = bool(rng.random() < 0.5)
     for start, yaw, distance in lines:
         rows = _there_and_back(start, yaw, distance, backwards, step, request.length)
@@ -66,10 +67,11 @@ def systematic_sweep(sim: Simulator, rng: np.random.Generator, request: WalkRequ
         NoNavigableFloorError: the scene has no floor to stand on.
         NoRouteError: no row of 0.3 m is free.
     """
-    points = _region(sim, rng, request)
+    floor = FloorMap.of(sim)
+    points = _region(floor.points, sim.random_navigable_point(rng), request)
     axis = 0 if np.ptp(points[:, 0]) >= np.ptp(points[:, 2]) else 2
     gap = float(rng.uniform(0.5, 0.9))
-    lines = _row_lines(sim, points, axis, gap)
+    lines = _row_lines(sim, floor, points, axis, gap)
     if not lines:
         raise NoRouteError(f"no row of {_LEAST_RUN:g} m is free")
     path = _boustrophedon(sim, lines)
@@ -93,7 +95,7 @@ def _there_and_back(
 
 
 def _free_line(
-    sim: Simulator, rng: np.random.Generator, reach: float
+    sim: Simulator, rng: np.random.Generator, floor: FloorMap, reach: float
 ) -> tuple[NDArray[np.float64], float, float]:
     """Start [3], heading and length of a free line of at most ``reach`` metres: the best of 8 headings."""
     start = sim.random_navigable_point(rng)
@@ -101,14 +103,18 @@ def _free_line(
     best = 0.0, 0.0
     for yaw in rng.uniform(0, math.pi / 4) + np.arange(8) * math.pi / 4:
         line = start + along[:, None] * forward_of(yaw)
-        free = next((i for i, point in enumerate(line) if not standable(sim, point)), len(line))
+        level = floor.level(line)
+        free = next(
+            (i for i, point in enumerate(line) if not (level[i] and standable(sim, point))), len(line)
+        )
         best = max(best, (float(along[max(0, free - 1)]), float(yaw)))
     return start, best[1], best[0]
 
 
-def _region(sim: Simulator, rng: np.random.Generator, request: WalkRequest) -> NDArray[np.float64]:
-    """Floor points [N, 3] of the room and storey of a random point."""
-    points, start = sim.navigable_points(0.1), sim.random_navigable_point(rng)
+def _region(
+    points: NDArray[np.float64], start: NDArray[np.float64], request: WalkRequest
+) -> NDArray[np.float64]:
+    """Those of the floor points [N, 3] that are in the room of a point [3], at its height."""
     level = points[np.abs(points[:, 1] - start[1]) < 0.05]
     scene = request.scene
     room = -1 if scene is None else scene.room_at(start[0], start[2], start[1])
@@ -120,7 +126,7 @@ def _region(sim: Simulator, rng: np.random.Generator, request: WalkRequest) -> N
 
 
 def _row_lines(
-    sim: Simulator, points: NDArray[np.float64], axis: int, gap: float
+    sim: Simulator, floor: FloorMap, points: NDArray[np.float64], axis: int, gap: float
 ) -> list[list[NDArray[np.float64]]]:
     """The free pieces (ends [2, 3]) of evenly spaced rows along an axis, in order; rows without any left out."""
     low, high = points.min(0), points.max(0)
@@ -132,7 +138,7 @@ def _row_lines(
     for k in range(count):
         row = np.full((len(steps), 3), points[0, 1])
         row[:, axis], row[:, across] = steps, first + k * gap
-        free = np.array([standable(sim, point) for point in row])
+        free = floor.level(row) & np.array([standable(sim, point) for point in row])
         pieces = _pieces(row, free)
         if pieces:
             lines.append(pieces)
