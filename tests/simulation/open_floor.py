@@ -86,3 +86,36 @@ class OpenFloor:
             free = self._straight(start, start + move)
             return StepResult(AgentState(tuple(start + move), state.yaw) if free else state, not free)
         return StepResult(AgentState(state.position, state.yaw + {2: TURN, 3: -TURN}[action]), False)
+
+
+class Ramp(OpenFloor):
+    """An open square with two levels: y = 0 for x <= -1, y = 1 for x >= 1, an even slope in between."""
+
+    name = "ramp"
+
+    def __init__(self) -> None:
+        super().__init__(3.0)
+
+    @staticmethod
+    def height(x: float | np.ndarray) -> np.ndarray:
+        return np.clip((np.asarray(x) + 1) / 2, 0.0, 1.0)
+
+    def is_navigable(self, position) -> bool:
+        return super().is_navigable(position) and abs(position[1] - self.height(position[0])) <= 0.3
+
+    def random_navigable_point(self, rng: np.random.Generator) -> np.ndarray:
+        x, z = rng.uniform(-self.half, self.half, 2)
+        return np.array([x, self.height(x), z])
+
+    def navigable_points(self, spacing: float) -> np.ndarray:
+        line = np.arange(-self.half + spacing / 2, self.half, spacing)
+        return np.array([(x, self.height(x), z) for z in line for x in line])
+
+    def shortest_path(self, start, goal) -> np.ndarray:
+        start, goal = np.asarray(start, float), np.asarray(goal, float)
+        way = goal[0] - start[0]
+        bends = [(x - start[0]) / way for x in (-1, 1) if abs(way) > 1e-9]
+        shares = np.array([0.0, *sorted(t for t in bends if 0 < t < 1), 1.0])[:, None]
+        path = start + shares * (goal - start)
+        path[:, 1] = self.height(path[:, 0])
+        return path

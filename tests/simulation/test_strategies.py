@@ -6,7 +6,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from open_floor import AGENT, OpenFloor
+from open_floor import AGENT, OpenFloor, Ramp
 from walk_checks import assert_is_free_motion, motion_of, rows_of, simulated, two_rooms
 
 from vln_heatmap.simulation.recording import camera_pose
@@ -56,6 +56,20 @@ def test_strategies_keep_the_limits_and_repeat_between_furniture(
         walk = STRATEGIES[name](sim, np.random.default_rng(seed), request)
         assert_is_free_motion(sim, walk, length)
         assert walk == STRATEGIES[name](sim, np.random.default_rng(seed), request)
+
+
+@pytest.mark.parametrize("name", ON_ANY_FLOOR)
+def test_strategies_follow_the_floor_up_a_ramp(name: str) -> None:
+    climbed = 0.0
+    for seed in range(2):
+        sim = Ramp()
+        walk = STRATEGIES[name](sim, np.random.default_rng(seed), WalkRequest(100, AGENT, max_speed=2.0))
+        assert_is_free_motion(sim, walk, 100)
+        rows = rows_of(walk)
+        np.testing.assert_allclose(rows[:, 1], sim.height(rows[:, 0]), atol=0.08)  # bends are rounded
+        climbed = max(climbed, float(np.ptp(rows[:, 1])))
+    if name != "viewpoint_diversity":  # which stays on its target's level
+        assert climbed > 0.5
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from open_floor import AGENT, TURN, OpenFloor
+from open_floor import AGENT, TURN, OpenFloor, Ramp
 from walk_checks import (
     assert_is_free_motion,
     assert_is_what_the_simulator_answers,
@@ -146,6 +146,16 @@ def test_free_walks_keep_their_limits_and_repeat(name: str, door: float | None, 
     walk = TRAJECTORIES[name](sim, np.random.default_rng(seed), WalkRequest(40, AGENT))
     assert_is_free_motion(sim, walk, 40)
     assert walk == TRAJECTORIES[name](sim, np.random.default_rng(seed), WalkRequest(40, AGENT))
+
+
+@pytest.mark.parametrize("name", ON_ANY_FLOOR)
+def test_arcs_and_lines_stay_on_one_level_of_a_ramp(name: str) -> None:
+    for seed in range(6):
+        sim = Ramp()
+        walk = TRAJECTORIES[name](sim, np.random.default_rng(seed), WalkRequest(40, AGENT))
+        assert_is_free_motion(sim, walk, 40)
+        rows = rows_of(walk)
+        np.testing.assert_allclose(rows[:, 1], sim.height(rows[:, 0]), atol=0.06)
 
 
 @pytest.mark.parametrize("name", FREE_WALKS)
