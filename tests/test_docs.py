@@ -30,6 +30,8 @@ GROUPS: dict[str, type[BaseModel]] = {
     "finetune": models.StageParams,
     "evaluate": models.EvaluateParams,
     "predict": models.PredictParams,
+    "export": models.ExportParams,
+    "import": models.ImportParams,
 }
 #: Folders of the repository; a path that begins with one of them must exist.
 FOLDERS = ("conf", "src", "docs", "tests", "notebooks", "benchmarks")

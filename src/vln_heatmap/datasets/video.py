@@ -75,8 +75,8 @@ def encode_grey16(frames: NDArray[np.uint16], *, fps: float) -> bytes:
 def encode_grey12(frames: NDArray[np.uint16], *, fps: float) -> bytes:
     """Encode 12-bit grey frames [T, H, W] uint16 below 4096, T >= 1, as HEVC in mp4 (lossless).
 
-    Every frame is a key frame: x265's lossless mode is not lossless in frames that are predicted from others (at 12
-    bits and strong contrasts, some pixels differ).
+    Every frame is a key frame: x265's lossless mode is not lossless in frames that are predicted from others (at
+    12 bits and strong contrasts, some pixels differ).
 
     Raises:
         ValueError: wrong shape or type, or a value of 4096 or more.

@@ -7,8 +7,6 @@ split is measured.
 from __future__ import annotations
 
 import hashlib
-from functools import reduce
-from operator import add
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from vln_heatmap.nodes.samples import COLUMNS, Recording, finetune_rows, pretrain_rows
-from vln_heatmap.nodes.statistics import Moments
+from vln_heatmap.nodes.statistics import Moments, check_rows
 from vln_heatmap.params import NormalizeParams
 
 SPLITS = ("train", "val", "test")
@@ -93,23 +91,23 @@ def compute_statistics(sequences: Any, splits: pd.DataFrame) -> dict[str, Any]:
         ValueError: a number is not finite; the message names the sequence. Or no sequence to measure.
     """
     training = splits[splits["split"] == "train"]
-    parts: dict[str, list[Moments]] = {name: [] for name in DIMENSIONS}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in DIMENSIONS}
     for sequence_id in training["id"]:
         frames = sequences[sequence_id].frames
         for name in DIMENSIONS:
             rows = np.stack(frames[name].to_list())  # [T, D]
             rows = rows[:-1] if name == "velocity" else rows
             if len(rows):
-                parts[name].append(_moments(rows, f"{name} of {sequence_id}"))
+                parts[name].append(_checked(rows, f"{name} of {sequence_id}"))
     if not all(parts.values()):
         raise ValueError("the training split has no sequence of two frames or more to take statistics of")
-    summaries = {name: reduce(add, parts[name]).summary(DIMENSIONS[name]) for name in DIMENSIONS}
+    summaries = {name: Moments.of_parts(parts[name]).summary(DIMENSIONS[name]) for name in DIMENSIONS}
     return {**summaries, "sequences": len(training), "scenes": int(training["scene"].nunique())}
 
 
-def _moments(rows: np.ndarray, what: str) -> Moments:
+def _checked(rows: np.ndarray, what: str) -> np.ndarray:
     try:
-        return Moments.of(rows)
+        return check_rows(rows)
     except ValueError as error:
         raise ValueError(f"{what}: {error}") from error
 

@@ -44,7 +44,7 @@ from vln_heatmap.params.training import (
     TrainParams,
     WindowParams,
 )
-from vln_heatmap.params.use import EvaluateParams, PredictParams
+from vln_heatmap.params.use import EvaluateParams, ExportParams, ImportParams, LeRobotParams, PredictParams
 
 __all__ = [
     "AgentParams",
@@ -54,13 +54,16 @@ __all__ = [
     "Encoder2dParams",
     "EvaluateParams",
     "ExpectationParams",
+    "ExportParams",
     "FinetuneSampleParams",
     "FusionParams",
     "HabitatParams",
     "HeadParams",
     "HouseParams",
+    "ImportParams",
     "KeyframeParams",
     "LanguageParams",
+    "LeRobotParams",
     "LossParams",
     "LossWeight",
     "LossWeights",

@@ -1,10 +1,13 @@
-"""Measuring a model and using it: the evaluate and predict stages."""
+"""Measuring a model and using it, and giving data away: the evaluate, predict, export and import stages."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydantic import Field
 
 from vln_heatmap.params.base import Params
+from vln_heatmap.params.simulation import VideoParams
 
 
 class EvaluateParams(Params):
@@ -39,3 +42,44 @@ class PredictParams(Params):
     checkpoint: str | None = Field(None, description="checkpoint folder; None = the newest finetuned one")
     threshold: float = Field(0.5, gt=0, lt=1)
     max_frames: int = Field(64, ge=2, le=10_000)
+
+
+InterchangeFormat = Literal["lerobot", "episodes", "streamvln"]
+
+
+class LeRobotParams(Params):
+    """A LeRobot data set, version 3."""
+
+    depth: bool = Field(True, description="as 12-bit codes in lossless HEVC")
+    farthest: float = Field(
+        20.0, gt=0.1, le=1000, description="metres that the largest depth code stands for"
+    )
+    data_megabytes: int = Field(100, ge=1, le=10_000, description="of a data file, at most")
+    video_megabytes: int = Field(200, ge=1, le=10_000, description="of a video file, at most")
+    stats_frames: int = Field(
+        8, ge=1, le=10_000, description="images an episode that statistics are taken of"
+    )
+
+
+class ExportParams(Params):
+    """Which walks to write, and in what format of another project."""
+
+    format: InterchangeFormat = "lerobot"
+    ids: tuple[str, ...] | None = Field(None, min_length=1, description="sequences; None = all")
+    image: Literal["png", "jpeg"] = Field("png", description="images of Parquet episodes")
+    quality: int = Field(95, ge=1, le=100, description="of JPEG")
+    lerobot: LeRobotParams = LeRobotParams()
+
+
+class ImportParams(Params):
+    """Where the walks of another project lie, and what their files do not say."""
+
+    format: InterchangeFormat = "episodes"
+    source: str | None = Field(None, min_length=1, description="folder")
+    hfov: float = Field(90.0, gt=10, lt=170, description="degrees, where the data does not say it")
+    fps: float = Field(10.0, gt=0, le=240, description="where the data does not say it")
+    drop: tuple[Literal["depth", "instance", "pose", "state", "velocity"], ...] = Field(
+        (), description="modalities to leave out"
+    )
+    strict: bool = Field(False, description="stop at the first broken episode instead of leaving it out")
+    video: VideoParams = VideoParams()
