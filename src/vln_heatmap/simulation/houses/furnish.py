@@ -46,8 +46,9 @@ def furnish_room(
     for builder, where, chance in RECIPES[name]:
         if rng.random() < chance * share:
             _furnish(layout, builder, where, tidy=clutter == 0)
-    for k, kind in enumerate(DECOR[name]):
-        if rng.random() < (0.95 - 0.13 * k) * share:
+    pictures = ("poster", "painting") * 3 if palette.distinct else ()
+    for k, kind in enumerate((*DECOR[name], *pictures)):
+        if rng.random() < max(0.95 - 0.13 * k, 0.6 * palette.distinct) * share:
             piece = HANGINGS[kind](rng, palette)
             middle = MIDDLES.get(kind, EYE_LEVEL) + rng.uniform(-0.08, 0.08)
             layout.hang(piece, middle - piece.size[1] / 2)

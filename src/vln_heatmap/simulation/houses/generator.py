@@ -18,7 +18,8 @@ from vln_heatmap.simulation.houses.clutter import AMOUNTS, movable
 from vln_heatmap.simulation.houses.drafting import draw_plans
 from vln_heatmap.simulation.houses.furnish import furnish_room
 from vln_heatmap.simulation.houses.lighting import bake_light, total_light
-from vln_heatmap.simulation.houses.palette import Palette, draw_palette
+from vln_heatmap.simulation.houses.palette import Palette
+from vln_heatmap.simulation.houses.patterns import palette_for
 from vln_heatmap.simulation.houses.pieces import Placed
 from vln_heatmap.simulation.houses.shading import box_sides, box_uvs, corner_normals, weld
 from vln_heatmap.simulation.houses.structure import build_structure
@@ -44,7 +45,7 @@ def generate_house(seed: int, params: HouseParams) -> Scene:
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}")
     plans = draw_plans(np.random.default_rng([seed, _PLAN]), params)
-    palette = draw_palette(np.random.default_rng([seed, _PALETTE]))
+    palette = palette_for(np.random.default_rng([seed, _PALETTE]), params.pattern)
     placed: list[Placed] = []
     rooms: list[Room] = []
     for storey, plan in enumerate(plans):

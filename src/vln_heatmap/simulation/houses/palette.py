@@ -1,14 +1,15 @@
 """The paints and materials of one house, shared by its rooms and furniture.
 
-Invariant: a house has few wall and floor materials and a handful of furniture materials, each on several
-things, so that colour alone does not tell places apart; between houses everything changes. A material's
-texture depends on the house's seed and the material's name only.
+Invariant: a house that is not patterned on purpose (see ``patterns``) has few wall and floor materials and a
+handful of furniture materials, each on several things, so that colour alone does not tell places apart;
+between houses everything changes. A material's texture depends on the house's seed and the material's name
+only.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -105,13 +106,24 @@ class Material:
     grain: bool = False
 
 
+Group = tuple[str, list[Material]]
+
+
 @dataclass(frozen=True)
 class Palette:
-    """All materials of a house by name, and groups of interchangeable names ("fabric", "wood", "wall" …)."""
+    """All materials of a house.
+
+    Attributes:
+        materials: by name.
+        groups: interchangeable names ("fabric", "wood", "wall" …).
+        tint: factor on all colours, as of a camera's white balance.
+        distinct: no two walls or floors should be alike.
+    """
 
     materials: dict[str, Material]
     groups: dict[str, tuple[str, ...]]
     tint: Colour
+    distinct: bool = False
 
     def pick(self, rng: np.random.Generator, *groups: str) -> str:
         """Name of a random material of these groups."""
@@ -125,15 +137,18 @@ class Palette:
         return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _jitter(rng: np.random.Generator, colour: tuple[int, int, int], amount: float = 12.0) -> Colour:
+def jitter(rng: np.random.Generator, colour: tuple[int, int, int], amount: float = 12.0) -> Colour:
+    """A colour near an sRGB triple 0..255, as floats 0..1."""
     return np.clip(np.array(colour) + rng.uniform(-amount, amount, 3), 8, 247) / 255
 
 
-def _choice(rng: np.random.Generator, options: Sequence[T]) -> T:
+def choice(rng: np.random.Generator, options: Sequence[T]) -> T:
+    """One of the options."""
     return options[int(rng.integers(len(options)))]
 
 
-def _coloured(draw: Callable[..., Image], colour: Colour) -> Draw:
+def coloured(draw: Callable[..., Image], colour: Colour) -> Draw:
+    """A texture in one colour; can be pickled."""
     return partial(_draw_coloured, draw, colour)
 
 
@@ -143,49 +158,46 @@ def _draw_coloured(draw: Callable[..., Image], colour: Colour, rng: np.random.Ge
 
 def draw_palette(rng: np.random.Generator) -> Palette:
     """Draw the materials of one house."""
-    materials: dict[str, Material] = {}
-    groups: dict[str, tuple[str, ...]] = {}
-
-    def add(group: str, items: list[Material]) -> None:
-        names = tuple(f"{group} {k}" for k in range(len(items)))
-        materials.update(zip(names, items, strict=True))
-        groups[group] = names
-
-    for group, items in (*_building(rng), *_furnishing(rng), *_plain(rng), *_images(rng)):
-        add(group, items)
+    groups = (*_building(rng), *_furnishing(rng), *_plain(rng), *_images(rng))
     warmth = rng.normal(0, 0.035)
     tint = np.array([1 + warmth, 1.0, 1 - 1.4 * warmth]) * rng.uniform(0.93, 1.03)
-    return Palette(materials, groups, tint)
+    return with_groups(Palette({}, {}, tint), groups)
 
 
-Group = tuple[str, list[Material]]
+def with_groups(palette: Palette, groups: Iterable[Group], *, distinct: bool = False) -> Palette:
+    """The palette with groups of materials added or replaced."""
+    materials, names = dict(palette.materials), dict(palette.groups)
+    for group, items in groups:
+        for name in names.get(group, ()):
+            del materials[name]
+        names[group] = tuple(f"{group} {k}" for k in range(len(items)))
+        materials.update(zip(names[group], items, strict=True))
+    return Palette(materials, names, palette.tint, distinct)
 
 
 def _building(rng: np.random.Generator) -> list[Group]:
     """Walls, floors, ceiling and trim."""
-    base, ceiling = _jitter(rng, _choice(rng, _WALLS)), _jitter(rng, (238, 236, 230), 8)
-    walls = [Material(_coloured(_choice(rng, _PAPERS), base), rng.uniform(0.9, 1.8))]
+    base, ceiling = jitter(rng, choice(rng, _WALLS)), jitter(rng, (238, 236, 230), 8)
+    walls = [Material(coloured(choice(rng, _PAPERS), base), rng.uniform(0.9, 1.8))]
     if rng.random() < 0.75:
-        paint = _jitter(rng, _choice(rng, _ACCENTS if rng.random() < 0.4 else _WALLS))
-        draw = textures.brick if rng.random() < 0.15 else _choice(rng, _PAPERS)
-        walls.append(Material(_coloured(draw, paint), rng.uniform(0.8, 1.6)))
-    timber = _jitter(rng, WOODS[str(rng.choice(list(WOODS)))][0]) * rng.uniform(0.85, 1.05)
-    floors = [Material(_coloured(_choice(rng, _BOARDS), timber), rng.uniform(1.2, 2.0))]
+        paint = jitter(rng, choice(rng, _ACCENTS if rng.random() < 0.4 else _WALLS))
+        draw = textures.brick if rng.random() < 0.15 else choice(rng, _PAPERS)
+        walls.append(Material(coloured(draw, paint), rng.uniform(0.8, 1.6)))
+    timber = jitter(rng, WOODS[str(rng.choice(list(WOODS)))][0]) * rng.uniform(0.85, 1.05)
+    floors = [Material(coloured(choice(rng, _BOARDS), timber), rng.uniform(1.2, 2.0))]
     if rng.random() < 0.5:
-        soft = _jitter(
-            rng, _choice(rng, COLOURS[str(rng.choice(["beige", "grey", "blue", "brown", "green"]))])
-        )
-        floors.append(Material(_coloured(textures.carpet, soft), 0.8))
-    tile, wet = _jitter(rng, _choice(rng, _TILES)), _jitter(rng, _choice(rng, _TILES)) * rng.uniform(0.6, 1.0)
-    trim = _jitter(rng, (232, 230, 224), 10) if rng.random() < 0.7 else timber * 0.9
+        soft = jitter(rng, choice(rng, COLOURS[str(rng.choice(["beige", "grey", "blue", "brown", "green"]))]))
+        floors.append(Material(coloured(textures.carpet, soft), 0.8))
+    tile, wet = jitter(rng, choice(rng, _TILES)), jitter(rng, choice(rng, _TILES)) * rng.uniform(0.6, 1.0)
+    trim = jitter(rng, (232, 230, 224), 10) if rng.random() < 0.7 else timber * 0.9
     trim_draw = textures.smooth if trim[2] > 0.7 else textures.wood
     return [
         ("wall", walls),
-        ("wall tile", [Material(_coloured(textures.tiles, tile), rng.uniform(0.6, 1.2))]),
+        ("wall tile", [Material(coloured(textures.tiles, tile), rng.uniform(0.6, 1.2))]),
         ("floor", floors),
-        ("floor tile", [Material(_coloured(textures.tiles, wet), rng.uniform(1.0, 2.0))]),
-        ("ceiling", [Material(_coloured(textures.plaster, ceiling), 2.0)]),
-        ("trim", [Material(_coloured(trim_draw, trim), 1.0, "", True)]),
+        ("floor tile", [Material(coloured(textures.tiles, wet), rng.uniform(1.0, 2.0))]),
+        ("ceiling", [Material(coloured(textures.plaster, ceiling), 2.0)]),
+        ("trim", [Material(coloured(trim_draw, trim), 1.0, "", True)]),
     ]
 
 
@@ -195,31 +207,31 @@ def _furnishing(rng: np.random.Generator) -> list[Group]:
     for name in rng.choice(list(WOODS), 2, replace=False):
         rgb, colour = WOODS[str(name)]
         woods.append(
-            Material(_coloured(textures.wood, _jitter(rng, rgb, 9)), rng.uniform(0.5, 1.0), colour, True)
+            Material(coloured(textures.wood, jitter(rng, rgb, 9)), rng.uniform(0.5, 1.0), colour, True)
         )
     cloth = []
     for name in rng.choice(list(COLOURS)[:-1], 3, replace=False):
-        paint = _jitter(rng, _choice(rng, COLOURS[str(name)]))
-        cloth.append(Material(_coloured(_choice(rng, _FABRICS), paint), rng.uniform(0.35, 0.7), str(name)))
+        paint = jitter(rng, choice(rng, COLOURS[str(name)]))
+        cloth.append(Material(coloured(choice(rng, _FABRICS), paint), rng.uniform(0.35, 0.7), str(name)))
     lacquer = []
     for name in rng.choice(list(COLOURS), 2, replace=False):
-        paint = _jitter(rng, _choice(rng, COLOURS[str(name)]), 9)
-        lacquer.append(Material(_coloured(textures.smooth, paint), 1.0, str(name)))
+        paint = jitter(rng, choice(rng, COLOURS[str(name)]), 9)
+        lacquer.append(Material(coloured(textures.smooth, paint), 1.0, str(name)))
     toys = []
     for name in rng.choice(("red", "orange", "yellow", "green", "blue", "purple", "pink"), 4, replace=False):
-        paint = _jitter(rng, _choice(rng, COLOURS[str(name)]), 9)
-        toys.append(Material(_coloured(textures.smooth, paint), 1.0, str(name)))
+        paint = jitter(rng, choice(rng, COLOURS[str(name)]), 9)
+        toys.append(Material(coloured(textures.smooth, paint), 1.0, str(name)))
     drape = str(rng.choice(list(COLOURS)[:-1]))
-    curtain = _coloured(_choice(rng, _FABRICS), _jitter(rng, _choice(rng, COLOURS[drape])))
+    curtain = coloured(choice(rng, _FABRICS), jitter(rng, choice(rng, COLOURS[drape])))
     top = textures.marble if rng.random() < 0.5 else textures.granite
-    stone = _jitter(rng, _choice(rng, ((218, 214, 208), (86, 88, 92), (150, 140, 128), (44, 46, 50))))
+    stone = jitter(rng, choice(rng, ((218, 214, 208), (86, 88, 92), (150, 140, 128), (44, 46, 50))))
     return [
         ("wood", woods),
         ("fabric", cloth),
         ("lacquer", lacquer),
         ("toy", toys),
         ("curtain", [Material(curtain, 0.6, drape)]),
-        ("stone", [Material(_coloured(top, stone), 0.7)]),
+        ("stone", [Material(coloured(top, stone), 0.7)]),
     ]
 
 
@@ -233,25 +245,25 @@ def _plain(rng: np.random.Generator) -> list[Group]:
         "dark": (textures.smooth, (62, 62, 66), 10, "black"),
         "black": (textures.smooth, (24, 24, 28), 4, "black"),
         "leaf": (textures.leaves, (72, 116, 56), 22, "green"),
-        "pot": (textures.plaster, _choice(rng, ((182, 98, 66), (206, 200, 190), (76, 80, 88))), 14, ""),
-        "shade": (textures.smooth, _choice(rng, ((240, 226, 190), (236, 232, 224), (206, 178, 140))), 8, ""),
+        "pot": (textures.plaster, choice(rng, ((182, 98, 66), (206, 200, 190), (76, 80, 88))), 14, ""),
+        "shade": (textures.smooth, choice(rng, ((240, 226, 190), (236, 232, 224), (206, 178, 140))), 8, ""),
         "glow": (textures.smooth, (252, 248, 236), 3, "white"),
         "board": (pictures.cardboard, (172, 132, 88), 12, "brown"),
     }
     return [
-        (name, [Material(_coloured(draw, _jitter(rng, colour, amount)), 0.5, label)])
+        (name, [Material(coloured(draw, jitter(rng, colour, amount)), 0.5, label)])
         for name, (draw, colour, amount, label) in plain.items()
     ]
 
 
 def _images(rng: np.random.Generator) -> list[Group]:
     """Paintings, rugs, views and other images stretched over a face."""
-    paintings = [Material(_choice(rng, pictures.PAINTINGS)) for _ in range(5)]
+    paintings = [Material(choice(rng, pictures.PAINTINGS)) for _ in range(5)]
     rugs = []
     for name in rng.choice(list(COLOURS)[:-2], 2, replace=False):
-        dye = _jitter(rng, _choice(rng, COLOURS[str(name)]))
-        draw = _choice(rng, pictures.RUGS)
-        rugs.append(Material(_coloured(draw, dye), 1.0, str(name) if draw is pictures.plain_rug else ""))
+        dye = jitter(rng, choice(rng, COLOURS[str(name)]))
+        draw = choice(rng, pictures.RUGS)
+        rugs.append(Material(coloured(draw, dye), 1.0, str(name) if draw is pictures.plain_rug else ""))
     return [
         ("painting", paintings),
         ("rug", rugs),

@@ -17,6 +17,8 @@ from vln_heatmap.simulation.houses.pieces import Piece, Placed
 from vln_heatmap.simulation.houses.plan import OUTER, SIDE_YAWS, SLAB, WALL, FloorPlan, Opening, Rectangle
 
 _WET = ("bathroom", "laundry room")
+_TILED = ("kitchen", "pantry", "conservatory", "workshop")  # rooms whose floor may be tiled
+_SOFT = ("bedroom", "guest room", "nursery", "playroom", "dressing room")  # and may have a carpet
 _REACH = 0.05  # by how much walls reach into them
 _PROUD = 0.015  # by how much skirting and door casings stand out from the wall
 
@@ -26,17 +28,15 @@ Span = tuple[float, float]
 def build_structure(rng: np.random.Generator, plan: FloorPlan, palette: Palette) -> list[Placed]:
     """All parts of the building as placed pieces."""
     placed: list[Placed] = []
+    finishes = _distinct_finishes(rng, plan, palette) if palette.distinct else None
     for room in range(len(plan.cells)):
-        wall, floor = _finish(rng, plan.names[room], palette)
-        accent = palette.pick(rng, "wall") if wall != "wall tile 0" and rng.random() < 0.3 else wall
-        accent_side = int(rng.integers(4))
+        walls, floor = finishes[room] if finishes else _finish(rng, plan.names[room], palette)
         pieces = [
             Piece("floor", tuple(_slab(plan, room, (-SLAB, 0), floor))),
             Piece("ceiling", tuple(_slab(plan, room, (plan.height, plan.height + SLAB), "ceiling 0"))),
         ]
         for side in range(4):
-            parts = wall_parts(plan, room, side, accent if side == accent_side else wall)
-            pieces.append(Piece("wall", tuple(parts)))
+            pieces.append(Piece("wall", tuple(wall_parts(plan, room, side, walls[side]))))
         pieces.append(Piece("skirting", tuple(_skirting(plan, room))))
         placed += [Placed(piece, room=room) for piece in pieces]
     for opening in plan.openings:
@@ -44,14 +44,37 @@ def build_structure(rng: np.random.Generator, plan: FloorPlan, palette: Palette)
     return placed
 
 
-def _finish(rng: np.random.Generator, name: str, palette: Palette) -> tuple[str, str]:
-    """Materials of a room's walls and floor."""
+Finish = tuple[list[str], str]  # materials of a room's four walls and its floor
+
+
+def _finish(rng: np.random.Generator, name: str, palette: Palette) -> Finish:
+    """What a room of some type has on walls and floor; sometimes one wall is set off."""
     if name in _WET or (name == "kitchen" and rng.random() < 0.25):
-        return "wall tile 0", "floor tile 0"
+        return ["wall tile 0"] * 4, "floor tile 0"
     wall = palette.pick(rng, "wall") if rng.random() < 0.6 else "wall 0"
-    if name == "kitchen":
-        return wall, "floor tile 0" if rng.random() < 0.6 else "floor 0"
-    return wall, palette.pick(rng, "floor") if name == "bedroom" else "floor 0"
+    walls = [wall] * 4
+    if rng.random() < 0.3:
+        walls[rng.integers(4)] = palette.pick(rng, "wall")
+    if name in _TILED and rng.random() < 0.6:
+        return walls, "floor tile 0"
+    return walls, palette.pick(rng, "floor") if name in _SOFT else "floor 0"
+
+
+def _distinct_finishes(rng: np.random.Generator, plan: FloorPlan, palette: Palette) -> list[Finish]:
+    """Finishes of all rooms of a storey, as different as the palette has them."""
+    order = {
+        group: [str(n) for n in rng.permutation(palette.groups[group])]
+        for group in ("wall", "wall tile", "floor", "floor tile")
+    }
+    result = []
+    for name in plan.names:
+        kind = " tile" if name in _WET else ""
+        walls = [order["wall" + kind].pop() for _ in range(4)]
+        result.append((walls, order["floor" + kind].pop()))
+        for group, names in order.items():
+            if len(names) < 4:
+                names[:0] = [str(n) for n in rng.permutation(palette.groups[group])]
+    return result
 
 
 def _slab(plan: FloorPlan, room: int, up: Span, material: str) -> list[Part]:

@@ -202,3 +202,33 @@ def second_tone(rng: np.random.Generator, colour: Colour) -> Colour:
     if choice == 0:
         return np.array([0.9, 0.87, 0.8]) / np.maximum(colour, 0.1)
     return np.full(3, rng.uniform(0.5, 0.75) if choice == 1 else rng.uniform(1.2, 1.4))
+
+
+def _regular(rng: np.random.Generator, n: int, colour: Colour, light: NDArray[np.bool_]) -> Image:
+    """Two tones of a colour where ``light`` [n, n] is true or false, hardly any noise."""
+    other = np.clip(colour * second_tone(rng, colour), 0, 1)
+    return np.where(light[..., None], colour, other) * (1 + 0.006 * noise(rng, n, 0.6))[..., None]
+
+
+def checks(rng: np.random.Generator, n: int, colour: Colour) -> Image:
+    """A chessboard of 8 x 8 fields."""
+    i = np.arange(n) * 8 // n
+    return _regular(rng, n, colour, (i[:, None] + i[None]) % 2 == 0)
+
+
+def lattice(rng: np.random.Generator, n: int, colour: Colour) -> Image:
+    """8 x 8 equal square tiles with joints."""
+    y, x = grid(n)
+    return _regular(rng, n, colour, (y * 8 % 1 > 0.12) & (x * 8 % 1 > 0.12))
+
+
+def bond(rng: np.random.Generator, n: int, colour: Colour) -> Image:
+    """Equal bricks in a running bond, 16 rows of 4."""
+    y, x = grid(n)
+    shifted = x * 4 + 0.5 * ((y * 16).astype(int) % 2)
+    return _regular(rng, n, colour, (y * 16 % 1 > 0.2) & (shifted % 1 > 0.06))
+
+
+def bars(rng: np.random.Generator, n: int, colour: Colour) -> Image:
+    """8 upright stripes."""
+    return _regular(rng, n, colour, np.broadcast_to(grid(n)[1] * 8 % 1 < 0.5, (n, n)))
