@@ -26,13 +26,41 @@ def moved(scene: Scene, motions: Mapping[int, NDArray[np.float64]]) -> Scene:
     """
     if not motions:
         return scene
+    checked = {instance: check_motion(scene, instance, motion) for instance, motion in motions.items()}
+    scene = _unshared(scene, list(checked))
     vertices, normals = scene.vertices.copy(), scene.normals.copy()
-    for instance, motion in motions.items():
-        matrix = check_motion(scene, instance, motion)
+    for instance, matrix in checked.items():
         chosen = np.unique(scene.faces[scene.face_instance == instance])
         vertices[chosen] = scene.vertices[chosen] @ matrix[:3, :3].T + matrix[:3, 3]
         normals[chosen] = scene.normals[chosen] @ matrix[:3, :3].T
     return replace(scene, vertices=vertices, normals=normals)
+
+
+def part(scene: Scene, chosen: NDArray[np.bool_]) -> Scene:
+    """The scene with some of its faces (a mask [F]) and the vertices that they use, all else as it was."""
+    used, faces = np.unique(scene.faces[chosen], return_inverse=True)
+    return replace(
+        scene,
+        vertices=scene.vertices[used],
+        normals=scene.normals[used],
+        uvs=scene.uvs[used],
+        faces=faces.reshape(-1, 3).astype(np.int32),
+        face_instance=scene.face_instance[chosen],
+        face_texture=scene.face_texture[chosen],
+    )
+
+
+def _unshared(scene: Scene, instances: list[int]) -> Scene:
+    """The same scene, in which instances have no vertices in common with each other or with the rest."""
+    owner = np.where(np.isin(scene.face_instance, instances), scene.face_instance, 0)  # [F]
+    corners = np.repeat(owner, 3).astype(np.int64) * len(scene.vertices) + scene.faces.reshape(-1)  # [3F]
+    pairs, index = np.unique(corners, return_inverse=True)
+    vertices = pairs % len(scene.vertices)
+    if len(np.unique(vertices)) == len(vertices):
+        return scene
+    faces = index.reshape(-1, 3).astype(np.int32)
+    arrays = {name: getattr(scene, name)[vertices] for name in ("vertices", "normals", "uvs")}
+    return replace(scene, faces=faces, **arrays)
 
 
 def check_motion(scene: Scene, instance: int, motion: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -51,7 +79,8 @@ def check_motion(scene: Scene, instance: int, motion: NDArray[np.float64]) -> ND
 
 
 def illuminated(scene: Scene, weights: Mapping[str, float]) -> Scene:
-    """The scene with its light sources scaled by weights; sources without one shine with 1.
+    """The scene with its light sources scaled by weights; sources without one shine with 1. If all do, the scene
+    itself.
 
     Raises:
         ValueError: the scene has no such source, or a weight is negative.
@@ -64,6 +93,8 @@ def illuminated(scene: Scene, weights: Mapping[str, float]) -> Scene:
             raise ValueError(f"scene {scene.name!r} has the light sources {names}, not {name!r}")
         if not weight >= 0:
             raise ValueError(f"the weight of light source {name!r} must be at least 0, got {weight}")
+    if all(weight == 1 for weight in weights.values()):
+        return scene
     parts = [weights.get(source.name, 1.0) * source.light.irradiance for source in scene.sources]
     volume = scene.sources[0].light
     return replace(scene, light=LightVolume(np.sum(parts, axis=0), volume.origin, volume.size))

@@ -6,6 +6,7 @@ the view; a part is an instance, whose faces keep their order.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,10 +31,12 @@ class Parts:
     """Runs of faces of one instance.
 
     Attributes:
+        instance: [N] instance id of each part.
         first, count: [N] first index and number of indices (three a face) of each part.
         low, high: [N, 3] bounding boxes, world metres.
     """
 
+    instance: NDArray[np.int32]
     first: NDArray[np.intp]
     count: NDArray[np.intp]
     low: NDArray[np.float64]
@@ -42,11 +45,18 @@ class Parts:
     @staticmethod
     def of(scene: Scene) -> Parts:
         """The parts of a scene whose faces are sorted by instance."""
-        starts = np.unique(scene.face_instance, return_index=True)[1]  # [N]
+        instance, starts = np.unique(scene.face_instance, return_index=True)  # [N]
         corners = scene.vertices[scene.faces].astype(np.float64)  # [F, 3, 3]
         low = np.minimum.reduceat(corners.min(1), starts)
         high = np.maximum.reduceat(corners.max(1), starts)
-        return Parts(3 * starts, 3 * np.diff(starts, append=len(corners)), low, high)
+        return Parts(instance, 3 * starts, 3 * np.diff(starts, append=len(corners)), low, high)
+
+    def with_boxes(self, boxes: Mapping[int, NDArray[np.float64]]) -> Parts:
+        """The same parts with other bounding boxes [2, 3] of some instances."""
+        low, high = self.low.copy(), self.high.copy()
+        for instance, box in boxes.items():
+            low[self.instance == instance], high[self.instance == instance] = box
+        return replace(self, low=low, high=high)
 
     def in_sight(self, eye: NDArray[np.float64], world_to_clip: NDArray[np.float64]) -> list[tuple[int, int]]:
         """(first, count) of the parts whose box meets the view, the nearest to ``eye`` [3] first.

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from vln_heatmap.geometry.cameras import PinholeCamera
 from vln_heatmap.params import AgentParams
 from vln_heatmap.simulation.navigation import NavigationGrid
-from vln_heatmap.simulation.scene import Scene
+from vln_heatmap.simulation.scene import LightVolume, Scene
 from vln_heatmap.simulation.simulators.base import AgentState, Observation, StepResult
-from vln_heatmap.simulation.variants import illuminated, moved
+from vln_heatmap.simulation.variants import check_motion, illuminated
 
 
 class EmbeddedSimulator(ABC):
@@ -34,9 +34,7 @@ class EmbeddedSimulator(ABC):
     def __init__(self, camera: PinholeCamera, *, agent: AgentParams) -> None:
         self.camera = camera
         self.agent = agent
-        self._scene: Scene | None = None  # at rest, in its own light
-        self._motions: dict[int, NDArray[np.float64]] = {}
-        self._weights: dict[str, float] = {}
+        self._scene: Scene | None = None
         self._navigation: NavigationGrid | None = None
 
     @property
@@ -70,7 +68,7 @@ class EmbeddedSimulator(ABC):
         """
         _check_scene(scene)
         self._release_scene()
-        self._scene, self._navigation, self._motions, self._weights = None, None, {}, {}
+        self._scene, self._navigation = None, None
         self._upload(scene)
         self._scene = scene
 
@@ -80,9 +78,8 @@ class EmbeddedSimulator(ABC):
         Raises:
             ValueError: the scene has no such instance, or a transform is not rigid.
         """
-        shown = moved(self.scene, motions)
-        self._motions = {key: np.array(motion, np.float64) for key, motion in motions.items()}
-        self._show(illuminated(shown, self._weights))
+        checked = {i: check_motion(self.scene, i, motion) for i, motion in motions.items()}
+        self._place({i: matrix for i, matrix in checked.items() if not np.array_equal(matrix, np.eye(4))})
 
     def illuminate(self, weights: Mapping[str, float]) -> None:
         """Scale the scene's light sources; those that are not named shine with 1.
@@ -90,14 +87,7 @@ class EmbeddedSimulator(ABC):
         Raises:
             ValueError: the scene has no such source, or a weight is negative.
         """
-        shown = illuminated(self.scene, weights)
-        self._weights = dict(weights)
-        self._show(moved(shown, self._motions))
-
-    def _show(self, scene: Scene) -> None:
-        """Draw a variant of the loaded scene from now on."""
-        self._release_scene()
-        self._upload(scene)
+        self._relight(illuminated(self.scene, weights).light)
 
     def render(self, camera_to_world: NDArray[np.float64]) -> Observation:
         """Render the view of a camera pose [4, 4] (OpenCV camera, world +Y up); depth is z-depth in metres.
@@ -148,7 +138,16 @@ class EmbeddedSimulator(ABC):
 
     @abstractmethod
     def _upload(self, scene: Scene) -> None:
-        """Prepare ``scene`` for drawing."""
+        """Prepare ``scene`` for drawing, at rest and in its own light."""
+
+    @abstractmethod
+    def _place(self, motions: Mapping[int, NDArray[np.float64]]) -> None:
+        """Draw these instances where checked motions [4, 4] take them, none of them the identity, and all others
+        at rest."""
+
+    @abstractmethod
+    def _relight(self, light: LightVolume | None) -> None:
+        """Draw in this light, of the same size as the scene's own (None if that has none)."""
 
     @abstractmethod
     def _release_scene(self) -> None:

@@ -8,6 +8,7 @@ in a process other than the one that made it.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
@@ -25,6 +26,7 @@ from vln_heatmap.simulation.simulators.draw_order import Parts, by_instance
 from vln_heatmap.simulation.simulators.embedded import EmbeddedSimulator
 from vln_heatmap.simulation.simulators.solids import Solids
 
+RECORD = 10  # floats of a vertex
 TEXTURES, LIGHT_POSITIVE, LIGHT_NEGATIVE = range(3)  # texture units
 
 
@@ -75,10 +77,11 @@ class RasterSimulator(EmbeddedSimulator):
         gl = _same_process(self._context)
         self._surface = self._surface_program(lit=scene.light is not None)
         scene = by_instance(scene)
-        self._parts, self._solids = Parts.of(scene), Solids.of(scene)
-        vertices, indices = _vertex_records(scene)
-        vertex_buffer, index_buffer = gl.buffer(vertices), gl.buffer(indices)
-        layout = [(vertex_buffer, "3f4 3f4 2f4 2i4", "in_position", "in_normal", "in_uv", "in_ids")]
+        records, indices = _vertex_records(scene)
+        self._rest = _Rest(records, Parts.of(scene), Solids.of(scene))
+        self._parts, self._solids, self._moved = self._rest.parts, self._rest.solids, set[int]()
+        self._vertex_buffer, index_buffer = gl.buffer(records), gl.buffer(indices)
+        layout = [(self._vertex_buffer, "3f4 3f4 2f4 2i4", "in_position", "in_normal", "in_uv", "in_ids")]
         self._vertex_array = gl.vertex_array(self._surface, layout, index_buffer)
         self._textures = _texture_array(gl, scene.textures)
         self._volumes = _light_textures(gl, scene.light)
@@ -86,7 +89,24 @@ class RasterSimulator(EmbeddedSimulator):
             self._surface["volume_offset"] = shading.light_offset(scene.light)
             self._surface["volume_origin"] = tuple(map(float, scene.light.origin))
             self._surface["volume_size"] = tuple(map(float, scene.light.size))
-        self._held = [self._vertex_array, index_buffer, vertex_buffer, self._textures, *self._volumes]
+        self._held = [self._vertex_array, index_buffer, self._vertex_buffer, self._textures, *self._volumes]
+
+    def _place(self, motions: Mapping[int, NDArray[np.float64]]) -> None:
+        _same_process(self._context)
+        boxes = {}
+        for instance in self._moved | set(motions):
+            first, records = self._rest.of_instance(instance)
+            if instance in motions and len(records):
+                records = _moved_records(records, motions[instance])
+                boxes[instance] = np.stack([records[:, :3].min(0), records[:, :3].max(0)])
+            self._vertex_buffer.write(records.tobytes(), offset=first * records.itemsize * RECORD)
+        self._parts, self._solids = self._rest.parts.with_boxes(boxes), self._rest.solids.moved(motions)
+        self._moved = set(motions)
+
+    def _relight(self, light: LightVolume | None) -> None:
+        _same_process(self._context)
+        for volume, texels in zip(self._volumes, _light_texels(light), strict=True):
+            volume.write(texels.tobytes())
 
     def _surface_program(self, *, lit: bool) -> Any:
         """The program that draws surfaces with a light volume or with plain light; compiled once."""
@@ -136,10 +156,32 @@ def _clip_matrix(camera: PinholeCamera) -> NDArray[np.float64]:
     return np.array([[x, 0, 0, 0], [0, y, 0, 0], [0, 0, 1, -2 * shading.NEAR], [0, 0, 1, 0]])
 
 
-def _vertex_records(scene: Scene) -> tuple[bytes, bytes]:
-    """Interleaved vertices (position, normal, uv, instance, texture) and the index buffer.
+@dataclass(frozen=True)
+class _Rest:
+    """A scene at rest: vertex records [U, 10] by instance, its parts and its solids."""
 
-    A vertex that several instances or textures share becomes one record for each.
+    records: NDArray[np.float32]
+    parts: Parts
+    solids: Solids
+
+    def of_instance(self, instance: int) -> tuple[int, NDArray[np.float32]]:
+        """Number of an instance's first record, and its records."""
+        first, end = np.searchsorted(self.records[:, 8].view(np.int32), [instance, instance + 1])
+        return int(first), self.records[first:end]
+
+
+def _moved_records(records: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Vertex records [U, 10] after a rigid transform [4, 4]."""
+    result = records.copy()
+    result[:, :3] = records[:, :3] @ matrix[:3, :3].T + matrix[:3, 3]
+    result[:, 3:6] = records[:, 3:6] @ matrix[:3, :3].T
+    return result
+
+
+def _vertex_records(scene: Scene) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+    """Interleaved vertices (position, normal, uv, instance, texture) [U, 10] and the index buffer.
+
+    A vertex that several instances or textures share becomes one record for each; instances ascend.
     """
     pair = scene.face_instance.astype(np.int64) * len(scene.textures) + scene.face_texture  # [F]
     corner = scene.faces.astype(np.int64) + pair[:, None] * len(scene.vertices)  # [F, 3]
@@ -148,7 +190,7 @@ def _vertex_records(scene: Scene) -> tuple[bytes, bytes]:
     ids = np.stack(np.divmod(pair, len(scene.textures)), axis=1)  # [U, 2]
     columns = [scene.vertices[vertex], scene.normals[vertex], scene.uvs[vertex]]
     records = np.concatenate([*columns, ids.astype("i4").view("f4")], axis=1, dtype="f4")  # [U, 10]
-    return records.tobytes(), indices.astype("u4").tobytes()
+    return records, indices.astype("u4").ravel()
 
 
 def _texture_array(gl: Any, textures: NDArray[np.uint8]) -> Any:
@@ -161,17 +203,22 @@ def _texture_array(gl: Any, textures: NDArray[np.uint8]) -> Any:
 
 def _light_textures(gl: Any, light: LightVolume | None) -> list[Any]:
     """Two 3-D textures, light from +x +y +z and from -x -y -z; none without a volume."""
-    if light is None:
-        return []
     volumes = []
-    for half in (light.irradiance[..., :3], light.irradiance[..., 3:]):
-        # a fourth channel that nobody reads: software drivers look up texels of 16 bytes faster than of 12
-        data = np.pad(half.transpose(2, 1, 0, 3), [(0, 0)] * 3 + [(0, 1)])  # [Z, Y, X, 4]
-        volume = gl.texture3d(light.irradiance.shape[:3], 4, data.astype("f4").tobytes(), dtype="f4")
+    for texels in _light_texels(light):
+        volume = gl.texture3d(texels.shape[2::-1], 4, texels.tobytes(), dtype="f4")
         volume.repeat_x = volume.repeat_y = volume.repeat_z = False
         volume.filter = (gl.LINEAR, gl.LINEAR)
         volumes.append(volume)
     return volumes
+
+
+def _light_texels(light: LightVolume | None) -> list[NDArray[np.float32]]:
+    """What the light textures hold, [Z, Y, X, 4] each."""
+    if light is None:
+        return []
+    halves = np.split(light.irradiance.astype(np.float32).transpose(2, 1, 0, 3), 2, axis=3)
+    # a fourth channel that nobody reads: software drivers look up texels of 16 bytes faster than of 12
+    return [np.pad(half, [(0, 0)] * 3 + [(0, 1)]) for half in halves]
 
 
 def _program(gl: Any, name: str, *defines: str) -> Any:

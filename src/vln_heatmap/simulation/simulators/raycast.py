@@ -6,7 +6,8 @@ near plane, so both renderers leave out the same things.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -19,6 +20,7 @@ from vln_heatmap.simulation.scene import LightVolume, Scene
 from vln_heatmap.simulation.simulators import shading
 from vln_heatmap.simulation.simulators.base import Observation, SimulatorUnavailableError
 from vln_heatmap.simulation.simulators.embedded import EmbeddedSimulator
+from vln_heatmap.simulation.variants import moved, part
 
 
 class RaycastSimulator(EmbeddedSimulator):
@@ -35,26 +37,44 @@ class RaycastSimulator(EmbeddedSimulator):
         self._shade = _load_kernel()
         self.version = f"embreex {version('embreex')}, numba {version('numba')}"
         self._rays = camera.directions().reshape(-1, 3).astype(np.float32)  # [P, 3]
-        self._embree: Any = None
+        self._rest: _Meshes | None = None  # all faces at rest
+        self._still: _Meshes | None = None  # those of what has not moved
+        self._away: _Meshes | None = None  # those of what has
         self._tables: Tables | None = None
 
     def _upload(self, scene: Scene) -> None:
-        from embreex.mesh_construction import TriangleMesh
-        from embreex.rtcore_scene import EmbreeScene
-
-        self._embree = EmbreeScene(robust=True)
-        self._mesh = TriangleMesh(self._embree, scene.vertices[scene.faces].astype(np.float32))
         self._tables = Tables.of(scene)
+        self._rest_maps = self._tables.surface[0]
+        self._rest = self._still = _Meshes.of(scene, np.ones(len(scene.faces), bool))
+        self._moved: frozenset[int] = frozenset()
+
+    def _place(self, motions: Mapping[int, NDArray[np.float64]]) -> None:
+        assert self._tables is not None
+        chosen = np.isin(self.scene.face_instance, list(motions))  # [F]
+        if frozenset(motions) != self._moved:
+            self._still = _Meshes.of(self.scene, ~chosen) if chosen.any() else self._rest
+            self._moved = frozenset(motions)
+        maps, self._away = self._rest_maps, None
+        if chosen.any():
+            things = moved(part(self.scene, chosen), motions)
+            self._away = _Meshes.of(things, np.ones(len(things.faces), bool), np.flatnonzero(chosen))
+            maps = maps.copy()
+            maps[chosen] = face_maps(things)
+        self._tables = replace(self._tables, surface=(maps, *self._tables.surface[1:]))
+
+    def _relight(self, light: LightVolume | None) -> None:
+        assert self._tables is not None
+        self._tables = replace(self._tables, light=_light_table(light))
 
     def _release_scene(self) -> None:
-        self._embree = self._mesh = self._tables = None
+        self._rest = self._still = self._away = self._tables = None
 
     def _draw(self, scene: Scene, pose: NDArray[np.float64]) -> Observation:
         assert self._tables is not None
         shape = (self.camera.height, self.camera.width)
         directions = self._rays @ pose[:3, :3].T.astype(np.float32)  # [P, 3]
         starts = directions * np.float32(shading.NEAR) + pose[:3, 3].astype(np.float32)  # [P, 3]
-        hit = self._embree.run(starts, directions)  # [P]
+        hit = self._hits(starts, directions)  # [P]
         rgb = np.empty((*shape, 3), np.uint8)
         depth, instance = np.empty(shape, np.float32), np.empty(shape, np.int32)
         view = (directions, pose[:3, :2].T / self.camera.focal, tuple(pose[:3, 3]))
@@ -63,8 +83,59 @@ class RaycastSimulator(EmbeddedSimulator):
         self._shade(hit, *view, tables.surface, tables.pyramid, tables.light, *_CONSTANTS, *targets)
         return Observation(rgb, depth, instance)
 
+    def _hits(self, starts: NDArray[np.float32], directions: NDArray[np.float32]) -> NDArray[np.int32]:
+        """The face that each ray meets first, -1 for none: [P]."""
+        assert self._still is not None
+        if self._away is None:
+            return self._still.hits(starts, directions)[0]
+        hit, reach = self._still.hits(starts, directions)
+        nearer, _ = self._away.hits(starts, directions, reach)
+        return np.where(nearer >= 0, nearer, hit)
+
 
 _CONSTANTS = ((shading.AMBIENT, shading.HEMISPHERE, shading.HEADLIGHT), shading.KNEE, shading.SKY)
+
+
+@dataclass(frozen=True)
+class _Meshes:
+    """Some faces of a scene in a tree of their own; embreex cannot change a tree that is built.
+
+    Attributes:
+        scene: embree's scene, None if there are no faces.
+        mesh: what it holds, kept alive.
+        faces: [N] number of each face.
+    """
+
+    scene: Any
+    mesh: Any
+    faces: NDArray[np.int32]
+
+    @staticmethod
+    def of(scene: Scene, chosen: NDArray[np.bool_], numbers: NDArray[np.intp] | None = None) -> _Meshes:
+        """The faces in a mask [F]; ``numbers`` [N] are theirs, by default their place in the scene."""
+        from embreex.mesh_construction import TriangleMesh
+        from embreex.rtcore_scene import EmbreeScene
+
+        faces = np.flatnonzero(chosen) if numbers is None else numbers
+        if len(faces) == 0:
+            return _Meshes(None, None, faces.astype(np.int32))
+        tree = EmbreeScene(robust=True)
+        mesh = TriangleMesh(tree, scene.vertices[scene.faces[chosen]].astype(np.float32))
+        return _Meshes(tree, mesh, faces.astype(np.int32))
+
+    def hits(
+        self,
+        starts: NDArray[np.float32],
+        directions: NDArray[np.float32],
+        reach: NDArray[np.float32] | None = None,
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Number of the face that each ray [P, 3] meets first within ``reach`` [P], -1 for none, and how far it
+        goes, in lengths of its direction: [P] each."""
+        if self.scene is None:
+            return np.full(len(starts), -1, np.int32), np.full(len(starts), np.inf, np.float32)
+        found = self.scene.run(starts, directions, dists=reach, output=1)
+        hit = found["primID"]
+        return np.where(hit >= 0, self.faces[hit], np.int32(-1)), found["tfar"]
 
 
 @dataclass(frozen=True)

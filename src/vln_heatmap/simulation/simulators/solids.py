@@ -5,6 +5,7 @@ Invariant: in doubt they are drawn. A wrong "may be seen" costs time, a wrong "c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,25 +27,41 @@ class Solids:
     Attributes:
         pieces: faces of each piece, [F_i, 3, 3] world metres; none if one is open or faces inwards.
         low, high: [P, 3] bounding box of each piece.
+        instance: [P] instance id of each piece.
     """
 
     pieces: list[NDArray[np.float64]]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    instance: NDArray[np.int32]
 
     @staticmethod
     def of(scene: Scene) -> Solids:
-        """The solids of a scene; vertices at one place (0.1 mm) are one."""
+        """The solids of a scene; an instance's vertices at one place (0.1 mm) are one."""
         corners = scene.vertices[scene.faces].astype(np.float64)  # [F, 3, 3]
         places = np.unique(np.round(scene.vertices * 1e4).astype(np.int64), axis=0, return_inverse=True)[1]
-        faces = places.reshape(-1)[scene.faces]  # [F, 3]
+        keys = (
+            scene.face_instance[:, None].astype(np.int64) * len(scene.vertices)
+            + places.reshape(-1)[scene.faces]
+        )
+        faces = np.unique(keys, return_inverse=True)[1].reshape(-1, 3)  # [F, 3]
         piece = _pieces(faces)  # [F]
-        pieces = []
+        pieces, instance = [], np.zeros(0, np.int32)
         if _is_closed(faces) and (np.bincount(piece, _six_volumes(corners)) > -1e-6).all():
             order = np.argsort(piece, kind="stable")
-            pieces = np.split(corners[order], np.cumsum(np.bincount(piece))[:-1])
+            ends = np.cumsum(np.bincount(piece))
+            pieces, instance = np.split(corners[order], ends[:-1]), scene.face_instance[order][ends - 1]
         low, high = (np.array([f(p, axis=(0, 1)) for p in pieces]).reshape(-1, 3) for f in (np.min, np.max))
-        return Solids(pieces, low, high)
+        return Solids(pieces, low, high, instance)
+
+    def moved(self, motions: Mapping[int, NDArray[np.float64]]) -> Solids:
+        """The same solids, those of some instances taken from rest by rigid transforms [4, 4]."""
+        pieces, low, high = list(self.pieces), self.low.copy(), self.high.copy()
+        for instance, matrix in motions.items():
+            for i in np.flatnonzero(self.instance == instance):
+                pieces[i] = self.pieces[i] @ matrix[:3, :3].T + matrix[:3, 3]
+                low[i], high[i] = pieces[i].min((0, 1)), pieces[i].max((0, 1))
+        return Solids(pieces, low, high, self.instance)
 
     def hide_back_faces(self, eye: NDArray[np.float64], near: float) -> bool:
         """Whether a camera at ``eye`` [3] that sees nothing closer than ``near`` metres sees no back face.
