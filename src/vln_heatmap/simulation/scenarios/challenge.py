@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vln_heatmap.geometry.cameras import look_pose
-from vln_heatmap.geometry.covisibility import COVISIBLE, OCCLUDED, covisibility
 from vln_heatmap.simulation.scenarios import measures_images, measures_things
 from vln_heatmap.simulation.scenarios.base import Scenario
+from vln_heatmap.simulation.scenarios.measures_images import picked_frames
 from vln_heatmap.simulation.scenarios.recorded import SEEN, SEEN_WELL
 from vln_heatmap.simulation.scenarios.stage import (
     MOST_SURVEYED,
+    Rows,
     Stage,
     draw,
     filming,
@@ -31,8 +32,8 @@ from vln_heatmap.simulation.trajectories.walks import path_length
 
 PART = "challenge"
 HIDDEN, CLUTTER, SCALE, LIGHT, BLUR = 0.25, 8.0, 2.0, 2.0, 2.0
-_GRID = (12, 12)
-_DIM = (0.15, 0.35)  # weight or gain at the darkest
+_DIM = (0.4, 0.6)  # weight of a light at the darkest (in display values)
+_GAIN = (0.2, 0.4)  # of linear light, at the darkest
 _SHUTTER = (0.5, 0.9)
 _PAN = math.radians(12)  # a frame
 
@@ -46,7 +47,7 @@ def film_heavy_occlusion(stage: Stage) -> Take | None:
     rows = stage.gaze(stage.around(thing, 0.7, 4.5)[: MOST_SURVEYED // 2], thing.centre)
     views = [stage.view(row) for row in rows]
     pairs = [
-        (_hidden(stage, rows[[i, j]], (views[i], views[j])), i, j)
+        (min(_hidden(stage, rows[[i, j]], [views[i], views[j]]), default=0.0), i, j)
         for i, j in combinations(range(len(rows)), 2)
     ]
     for hidden, i, j in sorted(pairs, reverse=True)[:4]:
@@ -59,42 +60,24 @@ def film_heavy_occlusion(stage: Stage) -> Take | None:
     return None
 
 
-def _hidden(stage: Stage, rows: NDArray[np.float64], views: tuple[Observation, ...]) -> float:
-    """Least share, over the pairs both ways, of what one view has in its field of view that is hidden in it."""
-    poses = np.stack([_pose(stage, row) for row in rows])
-    shares = _hidden_shares(stage, np.stack([view.depth for view in views]), poses)
-    return min(shares, default=0.0)
+def _hidden(stage: Stage, rows: Rows, views: list[Observation]) -> list[float]:
+    """``hidden_shares`` of the views from some poses."""
+    poses = np.stack(
+        [look_pose((x, y + stage.eye + lift, z), yaw, tilt) for x, y, z, yaw, tilt, lift in rows]
+    )
+    return measures_images.hidden_shares(np.stack([view.depth for view in views]), poses, stage.sim.camera)
 
 
 def _median_hidden(stage: Stage, take: Take) -> float:
-    """Median share hidden between the pairs of 8 frames of a take."""
-    steps = take.walk.steps
-    picked = np.unique(np.linspace(0, len(steps) - 1, measures_images.PAIR_FRAMES).round()).astype(int)
-    rows = np.array(
-        [(*steps[k].state.position, steps[k].state.yaw, steps[k].tilt, steps[k].lift) for k in picked]
-    )
-    depths = np.stack([stage.view(row).depth for row in rows])
-    shares = _hidden_shares(stage, depths, np.stack([_pose(stage, row) for row in rows]))
-    return float(np.median(shares)) if shares else 0.0
-
-
-def _hidden_shares(stage: Stage, depths: NDArray[np.float32], poses: NDArray[np.float64]) -> list[float]:
-    shares = []
-    for k in range(len(depths)):
-        classes = covisibility(depths[k], poses[k], depths, poses, stage.sim.camera, _GRID)  # [K, h, w]
-        hidden, seen = ((classes == c).mean((1, 2)) for c in (OCCLUDED, COVISIBLE))
-        other = (np.arange(len(depths)) != k) & (hidden + seen >= measures_images.LEAST_INSIDE)
-        shares += (hidden / np.maximum(hidden + seen, 1e-9))[other].tolist()
-    return shares
-
-
-def _pose(stage: Stage, row: NDArray[np.float64]) -> NDArray[np.float64]:
-    return look_pose((row[0], row[1] + stage.eye + row[5], row[2]), row[3], row[4])
+    """The measure of a take, from views of its own."""
+    steps = [take.walk.steps[k] for k in picked_frames(len(take.walk.steps), measures_images.PAIR_FRAMES)]
+    rows = np.array([(*step.state.position, step.state.yaw, step.tilt, step.lift) for step in steps])
+    return float(np.median(_hidden(stage, rows, [stage.view(row) for row in rows]) or [0.0]))
 
 
 @filming(tries=20)
 def film_lighting(stage: Stage) -> Take | None:
-    """Past a thing while the lights are dimmed, daylight gives way to lamps, or the camera's exposure changes."""
+    """Past a thing while the lights are dimmed, each by its own factor, or the camera's exposure changes."""
     thing = draw(stage, stage.things)
     rows = None if thing is None else gazing_path(stage, thing, lambda v: share_of(v, thing.id) >= SEEN_WELL)
     if thing is None or rows is None:
@@ -102,11 +85,11 @@ def film_lighting(stage: Stage) -> Take | None:
     wave = 0.5 - 0.5 * np.cos(math.pi * stage.rng.choice([1, 2]) * np.linspace(0, 1, stage.length))
     if stage.rng.random() < 0.5:
         wave = 1 - wave
-    curve = 1 - (1 - stage.rng.uniform(*_DIM)) * wave  # [T]
     names = [source.name for source in stage.scene.sources]
     if not names or stage.rng.random() < 0.34:
-        return stage.take(rows, exposure=curve, focus=(thing.id,))
-    return stage.take(rows, lights=dict.fromkeys(names, curve), focus=(thing.id,))
+        return stage.take(rows, exposure=1 - (1 - stage.rng.uniform(*_GAIN)) * wave, focus=(thing.id,))
+    lights = {name: 1 - (1 - stage.rng.uniform(*_DIM)) * wave for name in names}
+    return stage.take(rows, lights=lights, focus=(thing.id,))
 
 
 @filming(tries=24)

@@ -83,19 +83,23 @@ def film_scene_change(stage: Stage) -> Take | None:
 
 
 def _movable(stage: Stage) -> list[Instance]:
-    """Things that can be moved: movable, and nothing stands on them or leans into them."""
-    return [
-        item
-        for item in stage.things
-        if item.movable and not any(_rests_on(other, item) for other in stage.scene.instances)
-    ]
+    """Things that can be moved: movable, and nothing stands on them."""
+    boxes = stage.boxes  # [N, 2, 3]
+    result = []
+    for item in (item for item in stage.things if item.movable):
+        low, high = boxes[item.id - 1]
+        meets = (boxes[:, 0, ::2] < high[::2]).all(1) & (boxes[:, 1, ::2] > low[::2]).all(1)  # [N]
+        foot = boxes[:, 0, 1]
+        carried = meets & (foot > item.centre[1]) & (foot <= high[1] + 0.03)
+        if not carried.any():
+            result.append(item)
+    return result
 
 
 def _rests_on(upper: Instance, lower: Instance) -> bool:
     """Whether a thing stands on another: boxes that meet in the floor plan, foot at the top."""
-    if upper.id == lower.id or box_gap(upper, lower) > 0:
-        return False
-    return lower.centre[1] < upper.box_min[1] <= lower.box_max[1] + 0.03 and upper.category != "ceiling"
+    level = lower.centre[1] < upper.box_min[1] <= lower.box_max[1] + 0.03
+    return level and upper.id != lower.id and box_gap(upper, lower) == 0
 
 
 def _free_shift(stage: Stage, thing: Instance) -> NDArray[np.float64] | None:
@@ -141,7 +145,7 @@ def _free_length(
 
 
 def _obstacles(stage: Stage, thing: Instance) -> NDArray[np.float64]:
-    """Boxes [N, 2, 3] of all that a thing must not meet: not itself, what it stands on, floors, or what is flat."""
+    """Boxes [N, 2, 3] of all that a thing must not meet: not itself, its support, or what is flat."""
     boxes = [
         (item.box_min, item.box_max)
         for item in stage.scene.instances
@@ -169,15 +173,12 @@ def _watching(stage: Stage, thing: Instance, shift: NDArray[np.float64]) -> NDAr
     spots = stage.around(middle, _CAMERA_GAP, 3.5)
     clear = [spot for spot in spots if _distance(spot, thing, shift) >= _CAMERA_GAP][: MOST_SURVEYED // 2]
     rows: Rows = stage.gaze(np.array(clear), middle) if clear else np.zeros((0, 6))
-    for row in rows:
-        if share_of(stage.view(row), thing.id) < _WELL:
-            continue
+    seen = [row for row in rows if share_of(stage.view(row), thing.id) >= _WELL]
+    if seen:
         stage.sim.move({thing.id: _shifts(np.ones(1), shift)[0]})
-        seen = share_of(stage.view(row), thing.id) >= _WELL
+        seen = [row for row in seen if share_of(stage.view(row), thing.id) >= _WELL]
         stage.sim.move({})
-        if seen:
-            return row
-    return None
+    return seen[0] if seen else None
 
 
 def _distance(spot: NDArray[np.float64], thing: Instance, shift: NDArray[np.float64]) -> float:

@@ -24,9 +24,11 @@ from vln_heatmap.simulation.scenarios.stage import (
 )
 from vln_heatmap.simulation.take import Take
 from vln_heatmap.simulation.trajectories.free_motion import (
-    frames_needed,
+    FRAME_METRES,
+    FRAME_TURN,
     free_walk,
     looking_ahead,
+    motion,
     paced,
     resampled,
 )
@@ -111,13 +113,14 @@ def film_complex_3d(stage: Stage) -> Take | None:
     if path is None:
         return None
     rows = paced(looking_ahead(path), stage.length, stage.limits)
-    t = np.linspace(0, 1, stage.length)
-    phase, side = stage.rng.uniform(0, 0.5), stage.rng.choice([-1, 1])
-    rows[:, 3] = gaussian_filter1d(rows[:, 3], 3, mode="nearest")
-    rows[:, 3] += side * 0.9 * np.sin(2 * math.pi * (t + phase))
-    rows[:, 4] = 0.3 * np.sin(2 * math.pi * (1.5 * t + phase))
-    rows[:, 5] = 0.25 * np.sin(2 * math.pi * (t - phase))
-    return Take(free_walk(rows)) if _turns_slowly(stage, rows) else None
+    t, steps = np.linspace(0, 2 * math.pi, stage.length), stage.length - 1
+    phase, side = stage.rng.uniform(0, math.pi), stage.rng.choice([-1, 1])
+    rows[:, 3] = gaussian_filter1d(rows[:, 3], max(3.0, stage.length / 8), mode="nearest")
+    rows[:, 3] += side * min(0.9, 0.022 * steps) * np.sin(t + phase)
+    rows[:, 4] = min(0.3, 0.009 * steps) * np.sin(1.5 * t + phase)
+    rows[:, 5] = 0.25 * np.sin(t - phase)
+    moved, turned = motion(rows)
+    return Take(free_walk(rows)) if moved.max() <= FRAME_METRES and turned.max() <= FRAME_TURN else None
 
 
 @filming(tries=8)
@@ -251,11 +254,6 @@ def _long_path(stage: Stage) -> NDArray[np.float64] | None:
         if len(path) and path_length(path) <= 1.3 * reach:
             return path
     return None
-
-
-def _turns_slowly(stage: Stage, rows: Rows) -> bool:
-    """Whether poses, one a frame, keep to the stage's limits."""
-    return all(frames_needed(rows[k : k + 2], stage.limits) <= 2 for k in range(len(rows) - 1))
 
 
 def _wave(stage: Stage, length: int) -> NDArray[np.float64]:

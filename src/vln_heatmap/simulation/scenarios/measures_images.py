@@ -7,11 +7,13 @@ light or of hiding is not one of where the camera looks.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vln_heatmap.datasets.sequence import Sequence
+from vln_heatmap.geometry.cameras import PinholeCamera
 from vln_heatmap.geometry.covisibility import COVISIBLE, OCCLUDED, covisibility
 from vln_heatmap.geometry.projection import project, unproject
 from vln_heatmap.simulation.exposure import to_linear
@@ -43,15 +45,30 @@ def hidden_share(sequence: Sequence) -> float:
 def median_hidden(sequence: Sequence) -> float:
     """Median share of what one frame shows and another has in its field of view that is hidden there, over the
     pairs of 8 frames that share a field of view; 0 if there is none."""
-    depth, poses, camera = *_spread(sequence), sequence.camera
+    picked = picked_frames(len(sequence), PAIR_FRAMES)
+    return float(
+        np.median(hidden_shares(sequence.depth[picked], sequence.poses[picked], sequence.camera) or [0.0])
+    )
+
+
+def hidden_shares(
+    depths: NDArray[np.float32], poses: NDArray[np.float64], camera: PinholeCamera
+) -> list[float]:
+    """For each ordered pair of K views that share at least ``LEAST_INSIDE`` of a field of view, the share of the
+    one view's points in the other's field of view that are hidden there.
+
+    Args:
+        depths: [K, H, W] z-depth, metres.
+        poses: [K, 4, 4] camera_to_world.
+    """
     grid = (min(_GRID[0], camera.height), min(_GRID[1], camera.width))
-    shares_hidden = []
-    for k in range(len(depth)):
-        classes = covisibility(depth[k], poses[k], depth, poses, camera, grid)  # [K, h, w]
+    shares_hidden: list[float] = []
+    for k in range(len(depths)):
+        classes = covisibility(depths[k], poses[k], depths, poses, camera, grid)  # [K, h, w]
         hidden, seen = ((classes == c).mean((1, 2)) for c in (OCCLUDED, COVISIBLE))
-        other = (np.arange(len(depth)) != k) & (hidden + seen >= LEAST_INSIDE)
+        other = (np.arange(len(depths)) != k) & (hidden + seen >= LEAST_INSIDE)
         shares_hidden += (hidden / np.maximum(hidden + seen, 1e-9))[other].tolist()
-    return float(np.median(shares_hidden)) if shares_hidden else 0.0
+    return shares_hidden
 
 
 def corner_share(sequence: Sequence) -> float:
@@ -76,7 +93,7 @@ def repetition(sequence: Sequence) -> float:
     surfaces = [i for i, item in instances_of(sequence).items() if item.category in SURFACES]
     frames = (
         (sequence.rgb[k], sequence.depth[k], largest(sequence.instance[k], surfaces))
-        for k in _picked(len(sequence), 5)
+        for k in picked_frames(len(sequence), 5)
     )
     return float(np.median([periodicity(*frame, sequence.camera) for frame in frames]))
 
@@ -89,7 +106,7 @@ def largest(ids: NDArray[np.int32], wanted: list[int]) -> NDArray[np.bool_]:
 
 def distinctive_share(sequence: Sequence) -> float:
     """Median over 5 frames of the share of image patches that nothing else in the frame looks like."""
-    return float(np.median([distinctiveness(sequence.rgb[k]) for k in _picked(len(sequence), 5)]))
+    return float(np.median([distinctiveness(sequence.rgb[k]) for k in picked_frames(len(sequence), 5)]))
 
 
 def light_ratio(sequence: Sequence) -> float:
@@ -136,7 +153,7 @@ def pixel_motion(sequence: Sequence, frame: int) -> float:
 
 def _correspondences(
     sequence: Sequence, first: int, second: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
     """Where the pixels [H, W] of a frame appear in another (column, row), and whether they are seen there."""
     camera, poses = sequence.camera, sequence.poses
     depth = sequence.depth[first].astype(np.float64)
@@ -145,11 +162,6 @@ def _correspondences(
     return u, v, classes == COVISIBLE
 
 
-def _picked(length: int, count: int) -> list[int]:
+def picked_frames(length: int, count: int) -> list[int]:
     """Indices of ``count`` frames, evenly spread from the first to the last."""
     return [int(i) for i in np.unique(np.linspace(0, length - 1, min(count, length)).round())]
-
-
-def _spread(sequence: Sequence) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    picked = _picked(len(sequence), PAIR_FRAMES)
-    return sequence.depth[picked], sequence.poses[picked]

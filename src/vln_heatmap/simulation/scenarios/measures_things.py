@@ -16,9 +16,12 @@ from vln_heatmap.datasets.sequence import Sequence
 from vln_heatmap.simulation.relations import (
     YES,
     Thing,
+    above,
+    between,
     box_gap,
     in_front_of,
     left_of,
+    on,
 )
 from vln_heatmap.simulation.scenarios.measures_motion import LEAST_PATH, path_metres
 from vln_heatmap.simulation.scenarios.recorded import (
@@ -39,7 +42,7 @@ from vln_heatmap.simulation.scene import STRUCTURE, Instance, room_at
 OPENINGS = frozenset({"door", "door frame", "window", "window frame"})
 SMALL = 0.45  # metres: longest side of what counts as clutter
 FARTHER, FARTHER_METRES = 1.5, 1.0  # near and far differ by this factor and this much
-BETWEEN_SHARE, BETWEEN_OFF = (0.2, 0.8), 0.25
+LEAST_BETWEEN = 0.5  # metres between the outer two of three
 UNSEEN_FRAMES = 3
 Verdict = Callable[[Thing, Thing], bool]
 
@@ -120,7 +123,7 @@ def frames_beside(sequence: Sequence) -> float:
 
 
 def frames_above(sequence: Sequence) -> float:
-    """Frames in which both focus things are seen well and one is over the other."""
+    """Frames in which both focus things are seen well and one is on or over the other."""
     return _frames_with(sequence, lambda a, b: is_above(a.instance, b.instance))
 
 
@@ -141,9 +144,9 @@ def frames_between(sequence: Sequence) -> float:
 
 
 def is_above(a: Instance, b: Instance) -> bool:
-    """Whether one of two things is over the other: boxes that meet in the floor plan, one higher throughout."""
-    over = a.box_min[1] >= b.box_max[1] - 0.05 or b.box_min[1] >= a.box_max[1] - 0.05
-    return over and box_gap(a, b) == 0
+    """Whether one of two things stands on the other or hangs over it."""
+    one, other = Thing(a, 0), Thing(b, 0)
+    return YES in (above(one, other), above(other, one), on(one, other), on(other, one))
 
 
 def is_nearer(a: Thing, b: Thing) -> bool:
@@ -153,14 +156,9 @@ def is_nearer(a: Thing, b: Thing) -> bool:
 
 
 def is_between(middle: Instance, a: Instance, b: Instance) -> bool:
-    """Whether a thing's centre lies near the line between two others, on the floor plan and in height."""
-    way = b.centre - a.centre
-    length = float(np.linalg.norm(way))
-    if length < 0.5:
-        return False
-    t = float((middle.centre - a.centre) @ way) / length**2
-    off = float(np.linalg.norm(middle.centre - a.centre - t * way))
-    return BETWEEN_SHARE[0] <= t <= BETWEEN_SHARE[1] and off <= BETWEEN_OFF * length
+    """Whether a thing is between two others, half a metre or more apart from each other."""
+    apart = box_gap(a, b) >= LEAST_BETWEEN
+    return apart and between(Thing(middle, 0), Thing(a, 0), Thing(b, 0)) == YES
 
 
 def inside_and_out(sequence: Sequence) -> float:
@@ -225,8 +223,9 @@ def _covered(sequence: Sequence, wanted: Callable[[Instance], bool], *, least: f
 
 
 def is_furniture(item: Instance) -> bool:
-    """Whether a thing is a piece of furniture: half a metre long or more, and not of the building."""
-    return item.category not in STRUCTURE | OPENINGS and max(_sides(item)) >= 0.5
+    """Whether a thing is a piece of furniture: half a metre long, not flat, and not of the building."""
+    sides = _sides(item)
+    return item.category not in STRUCTURE | OPENINGS and max(sides) >= 0.5 and sides[1] >= 0.2
 
 
 def _sides(item: Instance) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ Invariant: the answer is in the recording: the described view is visited, the ta
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,15 +113,18 @@ def _turn(row: NDArray[np.float64], yaw: float) -> Rows:
     return row + np.linspace(0, 1, 31)[:, None] * (end - row)
 
 
-@filming(tries=60)
+@filming(tries=40)
 def film_how_to_reach(stage: Stage) -> Take | None:
-    """A walk by discrete actions along the shortest path to a goal, round at least one corner."""
+    """A walk by discrete actions along the shortest path to a thing, round at least one corner."""
+    thing = draw(stage, stage.things)
+    if thing is None:
+        return None
     try:
-        walk = point_to_point(stage.sim, stage.rng, stage.request)
+        walk = point_to_point(stage.sim, stage.rng, replace(stage.request, targets=[thing.centre]))
     except NoRouteError:
         return None
     path = np.array([step.state.position for step in walk.steps])[:, [0, 2]]
-    return Take(walk, focus=stage.request.focus) if measures_motion.count_legs(path) >= 2 else None
+    return Take(walk, focus=(thing.id,)) if measures_motion.count_legs(path) >= 2 else None
 
 
 @filming(tries=60)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vln_heatmap.geometry.cameras import look_pose
 from vln_heatmap.simulation.instructions import frame_things
-from vln_heatmap.simulation.relations import Thing, nearest_point
+from vln_heatmap.simulation.relations import Thing
 from vln_heatmap.simulation.scenarios.base import Film, ScenarioNotPossibleError
 from vln_heatmap.simulation.scenarios.recorded import SEEN_WELL
 from vln_heatmap.simulation.scene import STRUCTURE, Instance, Scene
@@ -89,10 +89,15 @@ class Stage:
         ]
         return tuple(found[i] for i in self.rng.permutation(len(found)))
 
+    @cached_property
+    def boxes(self) -> NDArray[np.float64]:
+        """Lower and upper corners [N, 2, 3] of all instances at rest."""
+        return np.array([(item.box_min, item.box_max) for item in self.scene.instances], np.float64)
+
     def around(self, target: Instance | ArrayLike, near: float, far: float) -> NDArray[np.float64]:
         """Spots [N, 3] of the target's storey at a distance from it (box or point) on the floor, random order."""
         if isinstance(target, Instance):
-            closest = np.array([nearest_point(target, spot) for spot in self.spots])
+            closest = np.clip(self.spots, target.box_min, target.box_max)
             height = float(target.centre[1])
         else:
             closest, height = np.asarray(target, float), float(np.asarray(target)[1])

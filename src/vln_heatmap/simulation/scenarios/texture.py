@@ -40,7 +40,7 @@ def periodicity(
     """
     if surface.sum() < 64:
         return 0.0
-    points = unproject(depth.astype(np.float64), camera)[surface]  # [N, 3]
+    points = np.asarray(unproject(depth, camera)[surface], np.float64)  # [N, 3]
     grey = rgb[surface].astype(np.float64).mean(axis=1)  # [N]
     along, off = _plane(points)
     near = np.abs(off - np.median(off)) <= _FLAT
