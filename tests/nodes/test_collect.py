@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,13 +11,13 @@ import numpy as np
 import pytest
 from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
-from pydantic import ValidationError
 
 from vln_heatmap.datasets.sequence_shards import SequenceStore
 from vln_heatmap.datasets.sequence_store import store_sequence
 from vln_heatmap.nodes import collect
-from vln_heatmap.nodes.collect import collect_scene, collect_sequences, plan_collection, summarise_collection
-from vln_heatmap.nodes.workers import WorkerDiedError, stream_results
+from vln_heatmap.nodes.collect import collect_scene, collect_sequences
+from vln_heatmap.nodes.collect_report import summarise_collection
+from vln_heatmap.nodes.plan import plan_collection
 from vln_heatmap.params import CollectParams
 from vln_heatmap.pipelines.collect import create_pipeline
 from vln_heatmap.simulation import houses
@@ -27,11 +26,12 @@ from vln_heatmap.simulation.scene import Instance, Scene
 from vln_heatmap.simulation.simulators.base import NoNavigableFloorError
 
 TINY = {
-    "scenes": 2,
+    "sequences": 4,
     "walks_per_scene": 2,
-    "length": 4,
+    "length": 8,
+    "retries": 1,
     "workers": 0,
-    "route_distance": (0.3, 1.0),
+    "route_distance": (0.3, 1.5),
     "camera": {"width": 32, "height": 24},
     "house": {"light": False, "texture_size": 16, "rooms_max": 3, "side_min": 6, "side_max": 7},
 }
@@ -73,39 +73,7 @@ def no_floor(name: str = "pit", seed: int | None = None) -> Scene:
     )
 
 
-# --- the plan -------------------------------------------------------------------------------------------
-
-
-def test_a_plan_lists_every_walk_once() -> None:
-    plan = plan_collection(PARAMS)
-    assert plan.store.ids == ("house_00000_00", "house_00000_01", "house_00001_00", "house_00001_01")
-    other = plan_collection(PARAMS.model_copy(update={"seed": 3}))
-    assert not set(other.store.ids) & set(plan.store.ids)
-
-
-def test_only_what_decides_the_content_is_in_the_fingerprint() -> None:
-    def fingerprint(**changes: object) -> str:
-        return plan_collection(CollectParams.model_validate({**TINY, **changes})).fingerprint
-
-    assert fingerprint() == fingerprint(workers=7)
-    assert len({fingerprint(), fingerprint(seed=1), fingerprint(length=5), fingerprint(fps=5)}) == 4
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"scenes": 0}, "greater than or equal to 1"),
-        ({"walks": 3}, "Extra inputs"),
-        ({"camera": {"width": 33, "height": 24}}, "even sizes, got 33x24"),
-        ({"trajectories": {"random_exploration": 0}}, "share above 0"),
-        ({"trajectories": {"teleport": 1}}, "random_exploration"),
-        ({"route_distance": (3, 1)}, "least, most"),
-        ({"camera": {"hfov": 169}}, "hfov must stay"),
-    ],
-)
-def test_wrong_parameters_are_refused(change: dict, words: str) -> None:
-    with pytest.raises(ValidationError, match=words):
-        CollectParams.model_validate({**TINY, **change})
+# --- scene files -----------------------------------------------------------------------------------------
 
 
 def test_a_folder_without_scenes_is_refused(tmp_path: Path) -> None:
@@ -135,8 +103,8 @@ def test_what_is_finished_is_not_made_again(made) -> None:
 
 
 def test_seeds_change_the_walks_and_the_houses(made) -> None:
-    other = files(PARAMS.model_copy(update={"seed": 1, "scenes": 1}))
-    assert other["house_100000_00"]["frames.parquet"] != made["house_00000_00"]["frames.parquet"]
+    other = files(PARAMS.model_copy(update={"seed": 1, "sequences": 1}))
+    assert other["house_1000000_00"]["frames.parquet"] != made["house_00000_00"]["frames.parquet"]
 
 
 # --- what is recorded -----------------------------------------------------------------------------------
@@ -244,7 +212,7 @@ def test_the_stage_runs_as_a_kedro_pipeline(tmp_path: Path, made) -> None:
 def test_scenes_from_files_are_walked_like_generated_ones(tmp_path: Path, made) -> None:
     house = houses.generate_house(0, PARAMS.house)
     save_scene(house, tmp_path / "my_flat.glb")
-    params = PARAMS.model_copy(update={"scenes_folder": str(tmp_path), "walks_per_scene": 1})
+    params = PARAMS.model_copy(update={"scenes_folder": str(tmp_path), "sequences": 1})
     (encoded,) = collect_sequences(plan_collection(params), {}, params)
     (tmp_path / "store").mkdir()
     store_sequence(tmp_path / "store", encoded)
@@ -269,7 +237,7 @@ def test_a_house_without_floor_is_replaced(made, monkeypatch: pytest.MonkeyPatch
     assert list(again) == list(made)
     assert again["house_00000_01"] == made["house_00000_01"]
     metadata = json.loads(again["house_00001_00"]["metadata.json"])
-    assert (metadata["scene"], metadata["seed"]) == ("house_00001", 20_001)
+    assert (metadata["scene"], metadata["seed"]) == ("house_00001", 200_001)
 
 
 def test_houses_without_any_floor_end_the_collection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,8 +251,8 @@ def test_a_scene_file_without_floor_is_skipped(tmp_path: Path, monkeypatch: pyte
         (tmp_path / f"{name}.glb").write_bytes(b"glTF")
     house = houses.generate_house(0, PARAMS.house)
     scenes = {"good": replace(house, name="good", seed=None), "pit": no_floor()}
-    monkeypatch.setattr(collect, "_make_scene", lambda task, params, attempt: scenes[task.name])
-    params = PARAMS.model_copy(update={"scenes_folder": str(tmp_path), "walks_per_scene": 1})
+    monkeypatch.setattr(collect, "_make_scene", lambda task, number: scenes[task.name])
+    params = PARAMS.model_copy(update={"scenes_folder": str(tmp_path), "sequences": 2})
     plan = plan_collection(params)
     assert plan.store.ids == ("good_00", "pit_00")
     folder = tmp_path / "store"
@@ -302,31 +270,15 @@ def test_a_scene_file_without_floor_is_skipped(tmp_path: Path, monkeypatch: pyte
         summarise_collection(SequenceStore(tmp_path / "empty"), params)
 
 
-def test_workers_hand_over_everything_and_use_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert sorted(stream_results(math.factorial, range(9), workers=2)) == [
-        math.factorial(n) for n in range(9)
-    ]
-    assert list(stream_results(os.getenv, ["OMP_NUM_THREADS"] * 3, workers=2)) == ["1"] * 3
-    assert list(stream_results(os.getenv, ["OMP_NUM_THREADS"], workers=1)) == ["2"]
-    assert os.environ["OMP_NUM_THREADS"] == "2"
-
-
-def test_a_dead_worker_and_a_failed_task_are_errors() -> None:
-    with pytest.raises(WorkerDiedError, match="run again to continue"):
-        list(stream_results(os._exit, [3, 3], workers=2))
-    with pytest.raises(TypeError, match="integer"):
-        list(stream_results(math.factorial, [1, 2, "3"], workers=2))
-
-
 def test_collecting_imports_no_torch() -> None:
     script = """
 import sys
 from vln_heatmap.params import CollectParams
 from vln_heatmap.pipelines.collect import create_pipeline
 from vln_heatmap.datasets import SequenceStoreDataset
-from vln_heatmap.nodes.collect import collect_sequences, plan_collection
-params = CollectParams.model_validate(eval(sys.argv[1]) | {"scenes": 1, "walks_per_scene": 1})
+from vln_heatmap.nodes.collect import collect_sequences
+from vln_heatmap.nodes.plan import plan_collection
+params = CollectParams.model_validate(eval(sys.argv[1]) | {"sequences": 1})
 assert create_pipeline().nodes
 assert len(list(collect_sequences(plan_collection(params), {}, params))) == 1
 heavy = {"torch", "transformers", "great_expectations", "mlflow"} & set(sys.modules)

@@ -56,7 +56,7 @@ def split_by_scene(validated_index: pd.DataFrame, params: NormalizeParams) -> pd
         raise TooFewScenesError(
             f"train, val and test need a scene each, but accepted sequences come from {len(scenes)} "
             f"({', '.join(scenes) or 'none'}) of {validated_index['scene'].nunique()} scenes: collect more "
-            "scenes (collect.scenes) or look at the validation report"
+            "scenes (collect.sequences) or look at the validation report"
         )
     test = _share(params.test_share, len(scenes), reserved=2)
     val = _share(params.val_share, len(scenes), reserved=1 + test)

@@ -5,7 +5,9 @@ validates a ``params:`` input against the type hint of the node that takes it.
 """
 
 from vln_heatmap.params.base import Params, Share
+from vln_heatmap.params.collect import CollectParams, LevelParams, PlanPart
 from vln_heatmap.params.data import (
+    CollectionParams,
     ExpectationParams,
     FinetuneSampleParams,
     NormalizeParams,
@@ -26,11 +28,9 @@ from vln_heatmap.params.model import (
 from vln_heatmap.params.simulation import (
     AgentParams,
     CameraParams,
-    CollectParams,
     HabitatParams,
     HouseParams,
     SimulatorName,
-    TrajectoryName,
     VariationParams,
     VideoParams,
 )
@@ -50,6 +50,7 @@ __all__ = [
     "AgentParams",
     "CameraParams",
     "CollectParams",
+    "CollectionParams",
     "Dinov3Params",
     "Encoder2dParams",
     "EvaluateParams",
@@ -64,6 +65,7 @@ __all__ = [
     "KeyframeParams",
     "LanguageParams",
     "LeRobotParams",
+    "LevelParams",
     "LossParams",
     "LossWeight",
     "LossWeights",
@@ -71,6 +73,7 @@ __all__ = [
     "NormalizeParams",
     "OptimizerParams",
     "Params",
+    "PlanPart",
     "PredictParams",
     "PretrainSampleParams",
     "QualityParams",
@@ -79,7 +82,6 @@ __all__ = [
     "SimulatorName",
     "StageParams",
     "TrainParams",
-    "TrajectoryName",
     "VGGTParams",
     "ValidateParams",
     "VariationParams",

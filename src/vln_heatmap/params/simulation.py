@@ -1,8 +1,8 @@
-"""Houses, cameras, the agent, and what the collect stage records."""
+"""Houses, cameras, the agent and the video codec."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -98,40 +98,3 @@ class VideoParams(Params):
     crf: int = Field(18, ge=0, le=51, description="x264's constant rate factor, 0 = lossless")
     preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = "veryfast"
     pixel_format: Literal["yuv420p", "yuv444p"] = "yuv420p"
-
-
-class CollectParams(Params):
-    """What is recorded. Everything but ``workers`` decides the content of the data."""
-
-    seed: int = Field(0, ge=0, lt=10_000)
-    scenes: int = Field(80, ge=1, le=20_000, description="generated houses; not used with scenes_folder")
-    scenes_folder: str | None = Field(None, min_length=1, description="take the .glb and .gltf files in here")
-    walks_per_scene: int = Field(3, ge=1, le=1000)
-    length: int = Field(32, ge=2, le=100_000, description="frames of a walk (greatest number for routes)")
-    trajectories: dict[TrajectoryName, Annotated[float, Field(ge=0)]] = Field(
-        {"random_exploration": 0.6, "point_to_point": 0.4}, description="shares"
-    )
-    route_distance: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = Field(
-        (1.5, 6.0), description="range of walkable metres from start to goal"
-    )
-    instructions: int = Field(8, ge=0, le=1000, description="referring phrases a sequence")
-    fps: float = Field(10.0, gt=0, le=240, description="frames a second of the videos and timestamps")
-    simulator: SimulatorName = "auto"
-    workers: int = Field(2, ge=0, le=256, description="processes; 0 or 1 = in this process")
-    camera: CameraParams = CameraParams()
-    agent: AgentParams = AgentParams()
-    variation: VariationParams = VariationParams()
-    video: VideoParams = VideoParams()
-    house: HouseParams = HouseParams()
-
-    @model_validator(mode="after")
-    def _check(self) -> CollectParams:
-        if sum(self.trajectories.values()) <= 0:
-            raise ValueError(f"at least one trajectory needs a share above 0, got {self.trajectories}")
-        if self.route_distance[0] > self.route_distance[1]:
-            raise ValueError(f"route_distance must be (least, most), got {self.route_distance}")
-        if self.camera.width % 2 or self.camera.height % 2:
-            raise ValueError(f"video needs even sizes, got {self.camera.width}x{self.camera.height}")
-        if not 10 < self.camera.hfov - self.variation.hfov <= self.camera.hfov + self.variation.hfov < 170:
-            raise ValueError(f"hfov must stay in (10, 170), got {self.camera.hfov} +- {self.variation.hfov}")
-        return self

@@ -23,6 +23,7 @@ from vln_heatmap.geometry.cameras import look_pose
 from vln_heatmap.simulation.exposure import expose, exposure_count, exposure_times
 from vln_heatmap.simulation.instructions import sequence_instructions
 from vln_heatmap.simulation.motion import motion_at, state_at
+from vln_heatmap.simulation.questions import sequence_questions
 from vln_heatmap.simulation.routes import route_instruction
 from vln_heatmap.simulation.scene import Instance, Scene
 from vln_heatmap.simulation.simulators.base import Observation, Simulator
@@ -61,6 +62,7 @@ def record(
     fps: float,
     instructions: int,
     details: Mapping[str, Any],
+    questions: tuple[str, ...] = (),
 ) -> Sequence:
     """Film a take in the loaded scene and write down everything that later stages need.
 
@@ -71,6 +73,7 @@ def record(
         mount: the camera on the agent.
         instructions: greatest number of referring phrases; a walk that stopped at its goal also gets a route.
         details: more metadata (trajectory, walk number, seed).
+        questions: types of questions that are asked about it too, at most ``instructions``.
     """
     walk = take.walk
     states = np.stack([mount.state(step) for step in walk.steps])  # [T, 6]
@@ -82,6 +85,14 @@ def record(
     )
     if walk.stopped and instructions:
         spoken.append(route_instruction(scene.instances, scene.rooms, frames, rng, image_pixels=pixels))
+    if questions and instructions:
+        spoken += sequence_questions(
+            *(scene.instances, scene.rooms, frames, rng),
+            kinds=questions,
+            count=instructions,
+            image_pixels=pixels,
+            camera=sim.camera,
+        )
     own = {"camera_height": mount.height, "goal": walk.goal, "instructions": spoken, "fps": fps}
     return Sequence(
         id=sequence_id,
@@ -153,8 +164,10 @@ def _swept(thing: Instance, before: NDArray[np.float64], after: NDArray[np.float
 
 
 def _circumstances(take: Take) -> dict[str, Any]:
-    """Lights, exposure and shutter as metadata, where they are not the usual ones."""
-    facts: dict[str, Any] = dict(take.details)
+    """Details, lights, exposure and shutter as metadata, where they are not the usual ones."""
+    facts: dict[str, Any] = {}
+    if details := {**take.walk.details, **take.details}:
+        facts["details"] = details
     if take.lights:
         facts["lights"] = {name: _rounded(weights, 4) for name, weights in take.lights.items()}
     if take.exposure is not None:

@@ -4,7 +4,9 @@ from typing import Any
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from vln_heatmap.nodes.collect import collect_sequences, plan_collection, summarise_collection
+from vln_heatmap.nodes.collect import collect_sequences
+from vln_heatmap.nodes.collect_report import summarise_collection
+from vln_heatmap.nodes.plan import plan_collection
 
 
 def create_pipeline(**_: Any) -> Pipeline:
