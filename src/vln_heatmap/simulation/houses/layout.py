@@ -166,16 +166,17 @@ class Layout:
 
     def hang(self, piece: Piece, bottom: float) -> bool:
         """Hang a piece on a wall at a height, if a place is found."""
-        width, height, _ = piece.size
+        width, height, depth = piece.size
         for _ in range(12):
             s = int(self.rng.integers(4))
             low, high = self.length(s)
             along = self.rng.uniform(low, high)
-            if self.wall_free(s, along - width / 2, along + width / 2, bottom, bottom + height):
-                x, z = self.point(s, along, 0.002)
-                self.placed.append(
-                    Placed(piece, x, bottom - float(piece.box[0][1]), z, SIDE_YAWS[s], self.room)
-                )
+            if not self.wall_free(s, along - width / 2, along + width / 2, bottom, bottom + height):
+                continue
+            x, z = self.point(s, along, 0.002)
+            item = Placed(piece, x, bottom - float(piece.box[0][1]), z, SIDE_YAWS[s], self.room)
+            if depth < 0.1 or not any(overlaps(item.footprint, passage) for passage in self.keep_clear):
+                self.placed.append(item)
                 return True
         return False
 
