@@ -1,4 +1,4 @@
-"""What every walk must keep, and a furnished pair of rooms to walk in."""
+"""What every walk must keep, a furnished pair of rooms and a flight of stairs to walk."""
 
 from __future__ import annotations
 
@@ -69,6 +69,15 @@ def two_rooms() -> Scene:
     things = [replace(thing, category=name) for thing, name in zip(scene.instances, names, strict=True)]
     rooms = (Room("bedroom", (-4, -2.5, -0.1, 2.5)), Room("kitchen", (0.1, -2.5, 4, 2.5)))
     return replace(scene, instances=tuple(things), rooms=rooms)
+
+
+def two_levels() -> Scene:
+    """A hall at y = 0 and a gallery at 1.02 m, joined by six steps from x = -1 to 0.68."""
+    rise, tread, head = 0.17, 0.28, 0.68
+    steps = [Box((-1 + tread * k, 0, -0.6), (-1 + tread * (k + 1), rise * (k + 1), 0.6)) for k in range(6)]
+    scene = build(slab(-4, -2, 4, 2), *steps, Box((head, 0, -2), (4, 1.02, 2)), name="two_levels")
+    rooms = (Room("hall", (-4, -2, 0, 2)), Room("gallery", (head, -2, 4, 2), 1.02))
+    return replace(scene, rooms=rooms)
 
 
 def simulated(scene: Scene) -> Simulator:
