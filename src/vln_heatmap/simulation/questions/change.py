@@ -7,12 +7,13 @@ seen well, and nothing else that the text fits moved by an amount that could be 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vln_heatmap.simulation.nouns import Group
 from vln_heatmap.simulation.questions.references import picking
 from vln_heatmap.simulation.questions.tape import Question, Tape
 from vln_heatmap.simulation.relations import NO, UNSURE, YES, Thing
@@ -38,17 +39,16 @@ def object_motion(tape: Tape, rng: np.random.Generator) -> Iterator[Question]:
                 verb = "has" if len(meant) == 1 else "have"
                 text = f"find the {group.said(len(meant))} that {verb} moved"
                 yield _question(tape, frame, "object_motion", meant, text, 2)
-            yield from _ways(tape, frame, group.said, group.things)
+            if not group.colour or len(group.things) > 1:
+                yield from _ways(tape, frame, group)
 
 
-def _ways(
-    tape: Tape, frame: int, said: Callable[[int], str], things: tuple[Thing, ...]
-) -> Iterator[Question]:
+def _ways(tape: Tape, frame: int, group: Group) -> Iterator[Question]:
     """The thing of a group that has moved one way, as seen from the agent's place now."""
     for way in WAYS:
-        meant = picking(lambda thing, way=way: moved_way(tape, frame, thing, way))(things)  # type: ignore[misc]
+        meant = picking(lambda thing, way=way: moved_way(tape, frame, thing, way))(group.things)  # type: ignore[misc]
         if len(meant) == 1 and meant[0].id in tape.clearly(frame):
-            text = f"find the {said(1)} that has moved {way}, as you see it from here"
+            text = f"find the {group.said(1)} that has moved {way}, as you see it from here"
             yield _question(tape, frame, "object_motion", meant, text, 3)
 
 
