@@ -65,7 +65,8 @@ def annotation_parts(
         "unknown_ids": unknown[:10],
         "labelled_share": worst_value(labelled, params.labelled),
         "visible_error": worst_value(counted, params.miscounted),
-        "misplaced_id": max(placed, key=lambda item: item[1], default=(0, 0.0))[0],
+        "misplaced": max((share for _, share in placed), default=float("nan")),
+        "misplaced_id": max((item[::-1] for item in placed if item[1] > 0), default=(0.0, 0))[1],
     }
     return parts, worst
 

@@ -15,7 +15,7 @@ from vln_heatmap.nodes.quality.footage import Footage, look_at
 from vln_heatmap.nodes.quality.geometric import geometric_parts, measure_geometry, trusted_frames
 from vln_heatmap.nodes.quality.grades import weighted
 from vln_heatmap.nodes.quality.reprojection import Agreement, agreement
-from vln_heatmap.nodes.quality.smoothness import smoothness_parts
+from vln_heatmap.nodes.quality.smoothness import change, smoothness_parts
 from vln_heatmap.nodes.quality.visual import visual_parts
 from vln_heatmap.params import QualityParams
 
@@ -56,7 +56,8 @@ class QualityReport:
         geometric, visual, coverage, smoothness, annotation: the five scores.
         overall: their weighted mean.
         details: ``parts`` (grades of the parts of each score) and ``measured`` (worst values), by score.
-        passed: every score and the overall one reach their limits.
+        passed: every score and the overall one reach their limits, and no part is 0: what fails entirely is
+            not made good by others.
         recommendation: "keep", or "re-collect: " and why.
     """
 
@@ -121,12 +122,13 @@ class QualityController:
         """As ``assess``, of images that have been read and compared already."""
         params = self.params
         geometry = measure_geometry(footage, agreed, params)
+        changes = change(footage, agreed, params)
         trusted = trusted_frames(footage, geometry, params)
         found = {
             "geometric": geometric_parts(geometry, params),
-            "visual": visual_parts(footage, agreed, params),
+            "visual": visual_parts(footage, agreed, changes, params),
             "coverage": coverage_parts(footage, params),
-            "smoothness": smoothness_parts(footage, agreed, params),
+            "smoothness": smoothness_parts(footage, changes, params),
             "annotation": annotation_parts(footage, geometry.outside, trusted, scene_ids, params),
         }
         parts = {name: grades for name, (grades, _) in found.items()}
@@ -135,7 +137,7 @@ class QualityController:
             for name, grades in parts.items()
         }
         overall = weighted(scores, dict(zip(SCORES, params.weights, strict=True)))
-        passed = min(scores.values()) >= params.score_limit and overall >= params.overall_limit
+        passed = overall >= params.overall_limit and not _failed(scores, parts, params)
         return QualityReport(
             **scores,
             overall=overall,
@@ -145,9 +147,13 @@ class QualityController:
         )
 
 
+def _failed(scores: dict[str, float], parts: dict[str, dict[str, float]], params: QualityParams) -> list[str]:
+    """The scores that are below their limit or have a part of 0."""
+    return [name for name in SCORES if scores[name] < params.score_limit or min(parts[name].values()) == 0]
+
+
 def _advice(scores: dict[str, float], parts: dict[str, dict[str, float]], params: QualityParams) -> str:
-    """What to do about the weakest part of every score below its limit, else of the lowest score."""
-    failed = [name for name in SCORES if scores[name] < params.score_limit]
-    failed = failed or [min(scores, key=lambda name: scores[name])]
+    """What to do about the weakest part of every score that failed, else of the lowest score."""
+    failed = _failed(scores, parts, params) or [min(scores, key=lambda name: scores[name])]
     weak = [min(parts[name].items(), key=lambda item: item[1]) for name in failed]
     return "; ".join(f"{_ADVICE[name]} ({name} {grade:.2f})" for name, grade in weak)

@@ -19,15 +19,14 @@ from vln_heatmap.params import QualityParams
 
 
 def smoothness_parts(
-    footage: Footage, agreed: Agreement, params: QualityParams
+    footage: Footage, changes: NDArray[np.float64], params: QualityParams
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Grades of image_flow, clock and steadiness, and the worst values measured.
 
-    - image_flow: of the worst pair of neighbours, the ``change`` of the image where it must change.
+    - image_flow: of the worst pair of neighbours, the change [P] of the image (see ``change``).
     - clock: the largest deviation of a time step from 1 / fps, in time steps.
     - steadiness: share of the steps that take back the one before (``jitter``).
     """
-    changes = change(footage, agreed, params)  # [P]
     ticks, fps = np.diff(footage.table["timestamp"].to_numpy(np.float64)), footage.metadata.get("fps")
     tick = 1 / float(fps) if fps else float(np.median(ticks)) if len(ticks) else 1.0
     deviation = np.abs(np.nan_to_num(ticks, nan=np.inf) / tick - 1)  # [T - 1]

@@ -22,12 +22,12 @@ _GAMMA = 1 / 2.2
 
 
 def visual_parts(
-    footage: Footage, agreed: Agreement, params: QualityParams
+    footage: Footage, agreed: Agreement, changes: NDArray[np.float64], params: QualityParams
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Grades of sharpness, exposure and entropy, each of the worst frame, and the worst values measured.
 
     - sharpness: ``edge_sharpness`` times the width in pixels over which the shutter, if the metadata tell of
-      one, smears an edge.
+      one, smears an edge. An image that is frozen (see ``change``) has its edges elsewhere and is left out.
     - exposure: mean grey level (not too dark, not too bright) and share of black and white pixels; a claimed
       dimming or brightening shifts the limits (``claimed_gain``).
     - entropy: bits of the grey levels.
@@ -36,7 +36,9 @@ def visual_parts(
     gain = claimed_gain(footage.metadata, len(footage.table))[footage.frames] ** _GAMMA  # [N]
     darker, brighter = np.minimum(gain, 1), np.maximum(gain, 1)  # [N] each
     sharp = edge_sharpness(grey, footage.instance, max(1, footage.stride(params.samples) // 2))
-    sharp = np.minimum(sharp * smear(footage, agreed), 1)
+    sharp = np.minimum(sharp * smear(footage, agreed), 1)  # [N]
+    stuck = footage.pairs[grade(changes, params.change) < 1]
+    sharp[stuck] = sharp[stuck + 1] = np.nan
     bits = entropy(grey)
     exposure = np.min(
         [
