@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     """An export of two walks."""
     walks = [spoken_walk(), spoken_walk("house_00001_00", "rrf")]
     for sequence in walks:
-        write_images(sequence, tmp_path, quality=95)
+        write_images(sequence.id, sequence.rgb, tmp_path, quality=95)
     (tmp_path / "annotations.json").write_text(json.dumps([annotation(sequence) for sequence in walks]))
     return tmp_path
 

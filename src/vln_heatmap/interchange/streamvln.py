@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vln_heatmap.datasets.sequence import Sequence
 from vln_heatmap.interchange.checks import RefusedError, check_actions, decode_images, inside, safe_id
@@ -24,8 +25,8 @@ ANNOTATIONS = "annotations.json"
 START = -1
 
 
-def annotation(sequence: Sequence) -> dict[str, Any]:
-    """The entry of ``annotations.json``.
+def annotation(sequence: Any) -> dict[str, Any]:
+    """The entry of ``annotations.json`` of a sequence, stored or in memory.
 
     Raises:
         ValueError: free motion, no STOP at the end, or no instruction of the whole walk.
@@ -46,15 +47,13 @@ def annotation(sequence: Sequence) -> dict[str, Any]:
     }
 
 
-def write_images(sequence: Sequence, folder: Path, *, quality: int) -> int:
-    """Write ``rgb/NNN.jpg`` of every frame below ``folder``; the number of bytes written."""
-    target = folder / "images" / sequence.id / "rgb"
+def write_images(sequence_id: str, rgb: NDArray[np.uint8], folder: Path, *, quality: int) -> None:
+    """Write the frames [T, H, W, 3] of a walk as ``rgb/NNN.jpg`` below ``folder``."""
+    target = folder / "images" / sequence_id / "rgb"
     target.mkdir(parents=True)
-    width = max(3, len(str(len(sequence) - 1)))  # names must sort as numbers do
-    images = [encode_image(image, "jpeg", quality) for image in sequence.rgb]
-    for number, data in enumerate(images):
-        (target / f"{number:0{width}d}.jpg").write_bytes(data)
-    return sum(map(len, images))
+    width = max(3, len(str(len(rgb) - 1)))  # names must sort as numbers do
+    for number, image in enumerate(rgb):
+        (target / f"{number:0{width}d}.jpg").write_bytes(encode_image(image, "jpeg", quality))
 
 
 class StreamVLNFolder:

@@ -95,7 +95,7 @@ def _write_streamvln(sequences: Mapping[str, Any], params: ExportParams, root: P
         except ValueError as error:
             left_out[sequence.id] = str(error)
             continue
-        streamvln.write_images(sequence, root, quality=params.quality)
+        streamvln.write_images(sequence.id, sequence.rgb(), root, quality=params.quality)
         frames += len(sequence)
     if not entries:
         raise ValueError(
