@@ -44,12 +44,6 @@ def about_unseen(count: int) -> Sequence:
     return about("forward", *hidden[:count])
 
 
-def grey(name: str) -> Sequence:
-    """A recording whose pictures have no texture at all."""
-    sequence = recording(name)
-    return dataclasses.replace(sequence, rgb=np.full_like(sequence.rgb, 128))
-
-
 def sharp_picture() -> Sequence:
     return recorded(dataclasses.replace(filmed("motion_blur"), shutter=0.0), *studio("motion_blur"))
 
@@ -73,8 +67,8 @@ OTHERS: dict[str, Callable[[], Sequence]] = {
     "wall_corners": floor_walk,
     "doors_and_windows": floor_walk,
     "furniture": floor_walk,
-    "distinctive_texture": lambda: grey("distinctive_texture"),
-    "repetitive_texture": lambda: grey("repetitive_texture"),
+    "distinctive_texture": lambda: recording("repetitive_texture"),
+    "repetitive_texture": lambda: recording("distinctive_texture"),
     "behind_in_front": lambda: about_unseen(2),
     "left_right": lambda: about_unseen(2),
     "above_below": lambda: about("near_far", *recording("near_far").metadata["scenario"]["focus"]),

@@ -215,12 +215,12 @@ def _shifts(shares: NDArray[np.float64], shift: Sequence[float] | NDArray[np.flo
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         "object_motion", PART, "object_focused", film_object_motion, measures_things.moved_in_view,
-        (LEAST_MOVE, math.inf), "m", "How far a thing moves while it is seen.", {"clutter": "high"},
-        ("object_motion",),
+        (LEAST_MOVE, math.inf), "m", "How far a thing moves while it is seen.",
+        questions=("object_motion",),
     ),
     Scenario(
         "scene_change", PART, "object_focused", film_scene_change, measures_things.moved_out_of_view,
         (LEAST_MOVE, math.inf), "m", "How far a thing is moved between two visits, unseen.",
-        {"clutter": "high"}, ("scene_change",),
+        questions=("scene_change",),
     ),
 )  # fmt: skip

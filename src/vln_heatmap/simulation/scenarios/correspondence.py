@@ -21,7 +21,7 @@ from vln_heatmap.simulation.scenarios.stage import (
     gazing_path,
     share_of,
 )
-from vln_heatmap.simulation.scenarios.texture import distinctiveness, periodicity
+from vln_heatmap.simulation.scenarios.texture import periodicity, unlikeness
 from vln_heatmap.simulation.scene import Instance
 from vln_heatmap.simulation.simulators.base import Observation
 from vln_heatmap.simulation.take import Take
@@ -32,7 +32,7 @@ _TRACKED = 1.5 * SEEN_WELL
 _TOGETHER = 1.8  # metres between two things that are tracked together
 _SWING_RATE = math.radians(17)  # a frame
 _MARGIN = math.radians(10)  # by which a thing must be out of view
-REPETITIVE, DISTINCTIVE = 0.35, 0.35
+REPETITIVE, DISTINCTIVE = 0.5, 0.1
 
 
 @filming(tries=40)
@@ -122,16 +122,17 @@ def film_furniture(stage: Stage) -> Take | None:
 
 @filming(tries=24)
 def film_distinctive(stage: Stage) -> Take | None:
-    """Past things that look unlike anything around them."""
+    """Past things among walls and floors that differ in colour."""
+    surfaces = measures_images.surface_ids(stage.scene.instances)
     return _looking_at_any(
-        stage, list(stage.things), lambda view: distinctiveness(view.rgb) >= DISTINCTIVE + 0.07
+        stage, list(stage.things), lambda v: unlikeness(v.rgb, v.instance, surfaces) >= 1.3 * DISTINCTIVE
     )
 
 
 @filming(tries=24)
 def film_repetitive(stage: Stage) -> Take | None:
     """Along a wall or over a floor that repeats itself."""
-    surfaces = [item.id for item in stage.scene.instances if item.category in measures_images.SURFACES]
+    surfaces = measures_images.surface_ids(stage.scene.instances)
     rooms = stage.scene.rooms
     if not rooms:
         return None
@@ -143,7 +144,7 @@ def film_repetitive(stage: Stage) -> Take | None:
 
     def repeats(view: Observation) -> bool:
         mask = measures_images.largest(view.instance, surfaces)
-        return periodicity(view.rgb, view.depth, mask, stage.sim.camera) >= REPETITIVE + 0.05
+        return periodicity(view.rgb, view.depth, mask, stage.sim.camera) >= REPETITIVE + 0.06
 
     rows = gazing_path(stage, point, repeats, near=0.4, far=2.5)
     return None if rows is None else stage.take(rows)
@@ -187,8 +188,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "distinctive_texture", PART, "viewpoint_diversity", film_distinctive,
-        measures_images.distinctive_share, (DISTINCTIVE, 1.0), "share of patches",
-        "The share of image patches that nothing else in the image looks like.", {"pattern": "distinctive"},
+        measures_images.surface_difference, (DISTINCTIVE, math.inf), "log-chromaticity",
+        "How much the colours of walls and floors differ from the most similar one's.",
+        {"pattern": "distinctive"},
     ),
     Scenario(
         "repetitive_texture", PART, "systematic_sweep", film_repetitive, measures_images.repetition,

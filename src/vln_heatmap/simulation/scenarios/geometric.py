@@ -20,6 +20,7 @@ from vln_heatmap.simulation.scenarios.stage import (
     Stage,
     filming,
     gazing_path,
+    nearest_pairs,
     share_of,
 )
 from vln_heatmap.simulation.take import Take
@@ -204,7 +205,7 @@ def film_occlusion(stage: Stage) -> Take | None:
             shown.append(row)
         elif share == 0 and _blocked(stage, row, view, thing.centre):
             hidden.append(row)
-    for a, b in ((a, b) for b in hidden for a in shown):
+    for a, b in nearest_pairs(shown, hidden):
         path = stage.path(a[:3], b[:3])
         line = stage.gaze(path, thing.centre)
         if len(line) and path_length(path) > 0.5 and stage.fits(line):

@@ -7,6 +7,7 @@ light or of hiding is not one of where the camera looks.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from vln_heatmap.geometry.covisibility import COVISIBLE, OCCLUDED, covisibility
 from vln_heatmap.geometry.projection import project, unproject
 from vln_heatmap.simulation.exposure import to_linear
 from vln_heatmap.simulation.scenarios.recorded import focus_of, instances_of, shares
-from vln_heatmap.simulation.scenarios.texture import distinctiveness, periodicity
+from vln_heatmap.simulation.scenarios.texture import periodicity, unlikeness
+from vln_heatmap.simulation.scene import Instance
 
 PAIR_FRAMES = 8  # frames of which all pairs are compared
 LEAST_INSIDE = 0.15  # share of one view's pixels that another must have in its field of view
@@ -90,7 +92,7 @@ def shows_corner(ids: NDArray[np.int32], depth: NDArray[np.float32], walls: list
 def repetition(sequence: Sequence) -> float:
     """Median over 5 frames of how much the largest surface repeats itself, in its own plane: the highest second
     peak of the autocorrelation, 0 (none) to 1."""
-    surfaces = [i for i, item in instances_of(sequence).items() if item.category in SURFACES]
+    surfaces = surface_ids(instances_of(sequence).values())
     frames = (
         (sequence.rgb[k], sequence.depth[k], largest(sequence.instance[k], surfaces))
         for k in picked_frames(len(sequence), 5)
@@ -104,9 +106,17 @@ def largest(ids: NDArray[np.int32], wanted: list[int]) -> NDArray[np.bool_]:
     return ids == (count.argmax() if count.any() else -1)
 
 
-def distinctive_share(sequence: Sequence) -> float:
-    """Median over 5 frames of the share of image patches that nothing else in the frame looks like."""
-    return float(np.median([distinctiveness(sequence.rgb[k]) for k in picked_frames(len(sequence), 5)]))
+def surface_difference(sequence: Sequence) -> float:
+    """Median over 5 frames of how much the colours of walls and floors differ from the most similar one's, as a
+    distance of log-chromaticities."""
+    surfaces = surface_ids(instances_of(sequence).values())
+    picked = picked_frames(len(sequence), 5)
+    return float(np.median([unlikeness(sequence.rgb[k], sequence.instance[k], surfaces) for k in picked]))
+
+
+def surface_ids(items: Iterable[Instance]) -> list[int]:
+    """Ids of walls and floors."""
+    return [item.id for item in items if item.category in SURFACES]
 
 
 def light_ratio(sequence: Sequence) -> float:

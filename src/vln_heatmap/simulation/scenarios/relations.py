@@ -22,6 +22,7 @@ from vln_heatmap.simulation.scenarios.stage import (
     draw,
     filming,
     gazing_path,
+    nearest_pairs,
     share_of,
 )
 from vln_heatmap.simulation.scene import Instance
@@ -89,7 +90,7 @@ def film_inside_outside(stage: Stage) -> Take | None:
     for side in (rooms == thing.room, (rooms != thing.room) & (rooms >= 0)):
         rows = stage.gaze(spots[side][: MOST_SURVEYED // 2], thing.centre) if side.any() else ()
         ends.append([row for row in rows if share_of(stage.view(row), thing.id) >= _WELL])
-    for inside, outside in ((a, b) for b in ends[1] for a in ends[0][:3]):
+    for inside, outside in nearest_pairs(*ends):
         path = stage.path(inside[:3], outside[:3])
         line = stage.gaze(path, thing.centre)
         if len(line) and path_length(path) >= 1.0 and stage.fits(line):

@@ -6,7 +6,7 @@ camera may stand and to the limits of camera motion.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from itertools import combinations
@@ -36,13 +36,15 @@ from vln_heatmap.simulation.trajectories.free_motion import (
 from vln_heatmap.simulation.trajectories.walks import forward_of, path_length
 from vln_heatmap.simulation.visibility import visible_instances
 
-Rows = NDArray[np.float64]  # [N, 6] x, y, z, yaw, tilt, lift
+Pose = NDArray[np.float64]  # [6] x, y, z, yaw, tilt, lift
+Rows = NDArray[np.float64]  # [N, 6]
 Accept = Callable[[Observation], bool]
 
 SPACING = 0.35  # metres between the places that are tried
 MOST_SURVEYED = 16  # views that are rendered to find a path
 ROOM_ABOVE = 2.0  # metres over the floor within which a target belongs to a storey
 LEAST_PATH = 1.0  # metres
+_MOST_PATHS = 6  # that are tried between views
 _TILT = np.radians(40)
 
 
@@ -178,6 +180,12 @@ def draw(stage: Stage, items: tuple[Instance, ...] | list[Instance]) -> Instance
     return items[int(stage.rng.integers(len(items)))] if items else None
 
 
+def nearest_pairs(first: Sequence[Pose], second: Sequence[Pose]) -> list[tuple[Pose, Pose]]:
+    """The few pairs of poses [6], one of each kind, that are nearest to each other."""
+    pairs = [(a, b) for a in first for b in second]
+    return sorted(pairs, key=lambda pair: float(np.linalg.norm(pair[0][:3] - pair[1][:3])))[:_MOST_PATHS]
+
+
 def gazing_path(
     stage: Stage,
     target: Instance | NDArray[np.float64],
@@ -207,7 +215,7 @@ def gazing_path(
     value = prefer or (lambda a, b: float(np.linalg.norm(a[:3] - b[:3])))
     pairs = sorted(((value(a, b), k) for k, (a, b) in enumerate(combinations(good, 2))), reverse=True)
     chosen = list(combinations(good, 2))
-    for worth, k in pairs[:8]:
+    for worth, k in pairs[:_MOST_PATHS]:
         if worth < 0:
             break
         line = stage.gaze(stage.path(chosen[k][0][:3], chosen[k][1][:3]), point)

@@ -1,13 +1,14 @@
-"""How an image looks: does its largest surface repeat itself, are its parts unlike each other.
+"""How an image looks: does its largest surface repeat itself, are its surfaces unlike each other.
 
-Invariant: a surface is judged in its own plane, so that perspective neither hides a pattern nor makes one; a
-plain surface is neither repetitive nor distinctive.
+Invariant: a surface is judged in its own plane, so that perspective neither hides a pattern nor makes one, and
+by its chromaticity, so that light and shade make no difference.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -19,7 +20,8 @@ _LARGE = 0.4  # metres: standard deviation of the blur whose result is taken off
 _LEAST_CONTRAST = 1.5  # grey levels of 255
 _LEAST_OVERLAP = 0.3
 _LOBE = 0.4  # autocorrelation above which a lag belongs to the peak at 0, if it is connected to it
-_UNLIKE = 12.0  # root mean square difference, of 255, from which two patches are told apart
+_LARGE_ENOUGH = 0.02  # share of the view
+_DARK = 4.0  # of 255, added to all colours: the chromaticity of black is uncertain
 
 
 def periodicity(
@@ -52,21 +54,27 @@ def periodicity(
     return _second_peak(np.where(known, image - trend, 0.0), known)
 
 
-def distinctiveness(rgb: NDArray[np.uint8]) -> float:
-    """Share of the patches of an image [H, W, 3], a twelfth of its width each, that no other looks like."""
-    side = max(4, rgb.shape[1] // 12)
-    windows = sliding_window_view(rgb.astype(np.float32), (side, side), axis=(0, 1))  # [h, w, 3, s, s]
-    stride = max(1, side // 2)
-    dense, sparse = windows[::stride, ::stride], windows[::side, ::side]
-    others = dense.reshape(-1, 3 * side * side)  # [M, D]
-    patches = sparse.reshape(-1, 3 * side * side)  # [N, D]
-    squares = (patches**2).sum(1)[:, None] + (others**2).sum(1) - 2 * patches @ others.T  # [N, M]
-    here, there = (
-        step * np.indices(grid.shape[:2]).reshape(2, -1) for step, grid in ((side, sparse), (stride, dense))
-    )  # [2, N], [2, M]
-    near = (np.abs(here[:, :, None] - there[:, None]) < side).all(axis=0)  # [N, M]
-    nearest = np.where(near, np.inf, squares).min(axis=1)  # [N]
-    return float((np.sqrt(np.maximum(nearest, 0) / patches.shape[1]) > _UNLIKE).mean())
+def unlikeness(rgb: NDArray[np.uint8], ids: NDArray[np.int32], surfaces: Sequence[int]) -> float:
+    """How much the colour of a surface differs from that of the surface that is most like it.
+
+    Colours are mean log-chromaticities (log R/G, log B/G), which the brightness of the light does not change.
+
+    Args:
+        rgb: [H, W, 3].
+        ids: [H, W] instance ids.
+        surfaces: ids of the instances to compare; those that cover less than 2 % of the view are left out.
+
+    Returns:
+        The median over the surfaces of the distance to the nearest other; 0 if there are fewer than three.
+    """
+    large = [mask for mask in (ids == surface for surface in surfaces) if mask.mean() >= _LARGE_ENOUGH]
+    if len(large) < 3:
+        return 0.0
+    logs = np.log([rgb[mask].mean(axis=0) + _DARK for mask in large])  # [N, 3]
+    colours = logs[:, [0, 2]] - logs[:, [1]]  # [N, 2]
+    distances = np.linalg.norm(colours[:, None] - colours, axis=-1)  # [N, N]
+    np.fill_diagonal(distances, np.inf)
+    return float(np.median(distances.min(axis=1)))
 
 
 def _plane(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
