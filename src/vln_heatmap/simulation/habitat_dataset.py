@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from vln_heatmap.simulation.gltf import save_scene
 from vln_heatmap.simulation.scene import Instance, Scene
 
 STAGES, OBJECTS, SCENES, IDS = "stages", "objects", "scenes", "ids"
@@ -71,6 +70,8 @@ def read_stage_id(dataset: Path, scene: str) -> int:
 
 def _export(scene: Scene, folder: Path) -> int:
     """Write one scene; returns the instance that became the stage."""
+    from vln_heatmap.simulation.gltf import save_scene  # which loads trimesh
+
     if not scene.name or Path(scene.name).name != scene.name or scene.name.startswith("."):
         raise ValueError(f"the name of a scene must be a plain file name, got {scene.name!r}")
     if not len(scene.faces):
