@@ -68,7 +68,8 @@ def film_sharp_turns(stage: Stage) -> Take | None:
         turn = _open_turn(stage, rows[-1])
         frames = math.ceil(abs(turn) / _SHARP_RATE)
         rows += [rows[-1] + np.array([0, 0, 0, (k + 1) / frames * turn, 0, 0]) for k in range(frames)]
-    return Take(free_walk(np.array(rows[: stage.length])))
+    poses = np.array(rows[: stage.length])
+    return Take(free_walk(poses)) if measures_motion.count_sharp_turns(poses[:, 3]) >= 2 else None
 
 
 def _open_turn(stage: Stage, row: NDArray[np.float64]) -> float:
@@ -271,7 +272,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "sharp_turns", PART, "challenge", film_sharp_turns, measures_motion.sharp_turns, (2.0, math.inf),
-        "turns", "Turns by 60 degrees or more, each within 6 frames.",
+        "turns", "Turns that reach 60 degrees within 6 frames.",
     ),
     Scenario(
         "vertical_motion", PART, "challenge", film_vertical_motion, measures_motion.height_range,

@@ -25,7 +25,7 @@ from vln_heatmap.simulation.scenarios.recorded import (
 )
 
 LEAST_PATH = 0.8  # metres that a moving camera must go
-SHARP_TURN, SHARP_FRAMES = math.radians(60), 6
+SHARP_TURN, SHARP_FRAMES, TURNING = math.radians(60), 6, math.radians(5)
 STILL = 0.1  # metres within which a camera turns on the spot
 SAME_PLACE = 0.3  # metres
 HELD_FRAMES, HELD_TURN, HELD_STEP = 3, math.radians(1.0), 0.02
@@ -49,15 +49,20 @@ def angular_acceleration(sequence: Sequence) -> float:
 
 
 def sharp_turns(sequence: Sequence) -> float:
-    """Number of turns to one side by 60 degrees or more, each within 6 frames, that do not share a frame."""
-    yaw, count, frame = headings(sequence), 0, 0
-    while frame < len(yaw) - 1:
-        turned = np.abs(yaw[frame + 1 : frame + 1 + SHARP_FRAMES] - yaw[frame])
-        if turned.max() >= SHARP_TURN - 1e-6:
-            count, frame = count + 1, frame + 1 + int(turned.argmax())
-        else:
-            frame += 1
-    return float(count)
+    """Number of turns that reach 60 degrees within 6 frames. A turn goes on while the camera turns to one side
+    by 5 degrees or more a frame, so that one long turn counts once."""
+    return float(count_sharp_turns(headings(sequence)))
+
+
+def count_sharp_turns(yaw: NDArray[np.float64]) -> int:
+    """``sharp_turns`` of headings [T] in radians, unwrapped."""
+    rate, count = np.diff(yaw), 0  # [T - 1]
+    for side in (1, -1):
+        for first, last in runs(side * rate >= TURNING):
+            turn = np.abs(yaw[first : last + 1] - yaw[first])
+            window = min(SHARP_FRAMES, last - first)
+            count += int((turn[window:] - turn[:-window]).max() >= SHARP_TURN - 1e-6)
+    return count
 
 
 def height_range(sequence: Sequence) -> float:
