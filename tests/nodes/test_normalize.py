@@ -46,6 +46,9 @@ class TableSequence:
     frames: pd.DataFrame
     metadata: dict[str, Any]
 
+    def column(self, name: str) -> np.ndarray:
+        return np.stack(self.frames[name].to_list())
+
 
 def sequence(length: int, seen: dict[int, list[int]] | None = None, **metadata: Any) -> TableSequence:
     """A walk in which frame t shows ``seen[t]`` (default: wall and chair), each on 400 pixels."""

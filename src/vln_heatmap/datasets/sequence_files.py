@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from vln_heatmap.datasets.columns import parquet_rows
 from vln_heatmap.datasets.sequence import FRAME_COLUMNS, Sequence, check_sequence, read_motions
 from vln_heatmap.datasets.video import VideoError, decode_grey16, decode_rgb, encode_grey16, encode_rgb
 from vln_heatmap.geometry.cameras import PinholeCamera
@@ -180,6 +181,16 @@ class StoredSequence:
         if len(table) != len(self):
             raise self._corrupt(FRAMES, f"{len(table)} rows for {len(self)} frames")
         return table
+
+    def column(self, name: str) -> NDArray:
+        """One column of the frame table as [T, D], without parsing the others: state, velocity, action …"""
+        data = self._read_checked(FRAMES)
+        try:
+            return np.concatenate(list(parquet_rows(io.BytesIO(data), name)))
+        except KeyError as error:
+            raise self._corrupt(FRAMES, f"column {name} is missing") from error
+        except (ValueError, OSError) as error:
+            raise self._corrupt(FRAMES, str(error)) from error
 
     @property
     def camera(self) -> PinholeCamera:

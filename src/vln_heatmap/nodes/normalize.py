@@ -7,6 +7,7 @@ split is measured.
 from __future__ import annotations
 
 import hashlib
+import logging
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from vln_heatmap.nodes.samples import COLUMNS, Recording, finetune_rows, pretrain_rows
+from vln_heatmap.nodes.sampling import achieved_shares, level_weights
 from vln_heatmap.nodes.statistics import Moments, check_rows
-from vln_heatmap.params import NormalizeParams
+from vln_heatmap.params import CollectParams, NormalizeParams, SamplingParams
+
+logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
 #: Dimensions of the columns of the frame table that are measured.
@@ -77,10 +81,11 @@ def _share(share: float, scenes: int, *, reserved: int) -> int:
 def compute_statistics(sequences: Any, splits: pd.DataFrame) -> dict[str, Any]:
     """Statistics of state and velocity over the frames of the training split.
 
-    The velocity of a sequence's last frame is left out: there is no next frame, and the table holds 0.
+    The velocity of a sequence's last frame is left out: there is no next frame, and the table holds 0. So is
+    what an imported sequence lacks.
 
     Args:
-        sequences: mapping from id to an object with ``frames``, as the sequence store gives it.
+        sequences: mapping from id to an object with ``column``, as the sequence store gives it.
         splits: as ``split_by_scene`` gives it.
 
     Returns:
@@ -93,9 +98,9 @@ def compute_statistics(sequences: Any, splits: pd.DataFrame) -> dict[str, Any]:
     training = splits[splits["split"] == "train"]
     parts: dict[str, list[np.ndarray]] = {name: [] for name in DIMENSIONS}
     for sequence_id in training["id"]:
-        frames = sequences[sequence_id].frames
-        for name in DIMENSIONS:
-            rows = np.stack(frames[name].to_list())  # [T, D]
+        sequence = sequences[sequence_id]
+        for name in DIMENSIONS.keys() - set(sequence.metadata.get("absent", ())):
+            rows = sequence.column(name)  # [T, D]
             rows = rows[:-1] if name == "velocity" else rows
             if len(rows):
                 parts[name].append(_checked(rows, f"{name} of {sequence_id}"))
@@ -112,19 +117,25 @@ def _checked(rows: np.ndarray, what: str) -> np.ndarray:
         raise ValueError(f"{what}: {error}") from error
 
 
-def index_samples(sequences: Any, splits: pd.DataFrame, params: NormalizeParams) -> pd.DataFrame:
+def index_samples(
+    sequences: Any, splits: pd.DataFrame, params: NormalizeParams, collect: CollectParams
+) -> pd.DataFrame:
     """List the samples of all splits and both training tasks.
 
     Args:
         sequences: mapping from id to an object with ``frames`` and ``metadata``.
         splits: as ``split_by_scene`` gives it.
         params: how many, and of what kind.
+        collect: the shares that the levels of the spatial losses should have.
 
     Returns:
         One row a sample: ``sample_id`` (0, 1, …), ``sequence_id``, ``scene``, ``split``, ``task`` ("pretrain" or
         "finetune"), ``current`` (frame index), ``candidates`` (frames that may become keyframes, ascending;
         none for pretrain), ``instruction`` ("" = everything), ``kind`` ("everything", "category", "attribute",
-        "relation", "route"), ``referred`` (instance ids, ascending; none = everything).
+        "relation", "route", "reasoning"), ``referred`` (instance ids, ascending; none = everything),
+        ``question`` (type of a question, else ""), ``level`` of the instruction (0 everything, 1 simple, 2 a
+        relation, 3 several steps), ``levels`` (of the spatial losses, that the sequence was filmed for),
+        ``weight`` (how often training draws it, relative to the mean of its task; 1 in the other splits).
 
     Raises:
         ValueError: not a single sample came out.
@@ -133,10 +144,27 @@ def index_samples(sequences: Any, splits: pd.DataFrame, params: NormalizeParams)
     for row in tqdm(splits.itertuples(index=False), "normalize", len(splits), unit="sequence", disable=None):
         sequence = sequences[row.id]
         recording = Recording(row.id, row.scene, row.split, sequence.frames, sequence.metadata)
+        if not recording.usable:
+            logger.warning("%s lacks %s: no samples", row.id, ", ".join(sequence.metadata["absent"]))
+            continue
         rows += pretrain_rows(recording, params.pretrain, params.seed)
         rows += finetune_rows(recording, params.finetune, params.seed)
     if not rows:
         raise ValueError("no sequence has two frames or more, or anything that can be named: no samples")
     samples = pd.DataFrame(rows)
     samples.insert(0, "sample_id", np.arange(len(samples)))
+    samples["weight"] = _weights(samples, params.sampling, collect)
     return samples[list(COLUMNS)]
+
+
+def _weights(samples: pd.DataFrame, params: SamplingParams, collect: CollectParams) -> pd.Series:
+    """Weights of all samples, from a ``weight`` column of quality scores; 1 outside the training split."""
+    shares = {name: level.share for name, level in collect.levels.items()} if params.levels else {}
+    weights = pd.Series(1.0, index=samples.index)
+    for task, rows in samples[samples["split"] == "train"].groupby("task"):
+        levels, quality = rows["levels"].tolist(), rows["weight"].to_numpy() ** params.quality
+        weights[rows.index] = level_weights(levels, shares, prior=quality, most=params.most)
+        achieved = achieved_shares(levels, weights[rows.index], list(shares))
+        for name, share in shares.items():
+            logger.info("%s: %.3f of the samples serve %s (wanted: %.3f)", task, achieved[name], name, share)
+    return weights

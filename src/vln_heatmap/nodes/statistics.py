@@ -14,11 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from datasketches import tdigest_double
 from numpy.typing import NDArray
 
@@ -144,18 +142,3 @@ def blocks(parts: Iterable[NDArray], *, size: int = BLOCK) -> Iterator[NDArray]:
             waiting, count = [], 0
     if count:
         yield np.concatenate(waiting)
-
-
-def parquet_rows(files: Iterable[Path], column: str) -> Iterator[NDArray]:
-    """A column of equally long lists of Parquet files, block by block: [n, D]; nothing else is read.
-
-    Raises:
-        ValueError: lists of different lengths, or a null.
-    """
-    for file in files:
-        for batch in pq.ParquetFile(file).iter_batches(BLOCK, columns=[column]):
-            lists = batch.column(0)
-            values = lists.flatten().to_numpy(zero_copy_only=False)
-            if lists.null_count or len(values) % len(lists):
-                raise ValueError(f"{file}: column {column} must hold lists of one length, without null")
-            yield values.reshape(len(lists), -1)
