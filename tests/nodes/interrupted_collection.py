@@ -1,12 +1,10 @@
-"""A small collection that meets with an accident; run as a script in a process of its own.
+"""A small collection that meets with an accident, as a script: ``python interrupted_collection.py FOLDER ACCIDENT``.
 
-``python interrupted_collection.py FOLDER ACCIDENT``; after two stored sequences the accident happens: "kill" (SIGKILL
-to itself) or "disk" (no file can grow beyond two kilobytes any more).
+After two stored sequences it happens: "kill" (SIGKILL to itself) or "disk" (no file grows beyond 2 kB any more).
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import resource
 import signal
@@ -14,15 +12,17 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from kedro.io import Version
 
 from vln_heatmap.datasets.sequence_files import EncodedSequence
 from vln_heatmap.datasets.sequence_store import SequenceStoreDataset
-from vln_heatmap.nodes.collect import collect_sequences
-from vln_heatmap.nodes.plan import plan_collection
+from vln_heatmap.nodes.collect import collect_scene, collect_sequences
+from vln_heatmap.nodes.plan import SceneTask, plan_collection
 from vln_heatmap.params import CollectParams
 
+MARK = "VLN_HEATMAP_TEST_MARK"  # environment variable: file that shows that a worker was killed
 PARAMS = CollectParams.model_validate(
     {
         "sequences": 6,
@@ -62,8 +62,13 @@ def kill_this_process() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def kill_a_worker() -> None:
-    os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+def collect_scene_or_die(task: SceneTask, **options: Any) -> list[EncodedSequence]:
+    """The real thing, but the first worker that gets the second scene is killed."""
+    mark = Path(os.environ[MARK])
+    if task.seed == 1 and not mark.exists():
+        mark.touch()
+        kill_this_process()
+    return collect_scene(task, **options)
 
 
 def fill_the_disk() -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import interrupted_collection
 import pytest
-from interrupted_collection import PARAMS, collect, dataset, kill_a_worker
+from interrupted_collection import PARAMS, collect, dataset
 
 from vln_heatmap.datasets.sequence_shards import read_index, shard_folders
+from vln_heatmap.nodes import collect as nodes
 from vln_heatmap.nodes.collect_report import summarise_collection
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and limits")
@@ -79,9 +80,14 @@ def test_a_full_disk_is_said_and_survived(tmp_path: Path, undisturbed: dict[str,
 
 
 def test_a_killed_worker_is_replaced_and_changes_nothing(
-    tmp_path: Path, undisturbed: dict[str, bytes], caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    undisturbed: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    monkeypatch.setenv(interrupted_collection.MARK, str(tmp_path / "killed"))
+    monkeypatch.setattr(nodes, "collect_scene", interrupted_collection.collect_scene_or_die)
     with caplog.at_level(logging.WARNING, "vln_heatmap"):
-        collect(tmp_path, "1", accident=kill_a_worker, workers=2)
+        collect(tmp_path, "1", workers=2)
     assert "go on in a fresh pool" in caplog.text
     assert content(tmp_path, "2") == undisturbed
