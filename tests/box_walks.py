@@ -28,8 +28,18 @@ def box_view(pose: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     depth = far.min(axis=-1)
     wall = 2 * far.argmin(axis=-1) + (np.take_along_axis(rays, far.argmin(-1)[..., None], -1)[..., 0] > 0) + 1
     points = pose[:3, 3] + rays * depth[..., None]
-    colour = 128 + 90 * np.sin(points * [4.0, 5.0, 6.0] + points[..., [1, 2, 0]] * 3.0)
+    colour = 128 + 60 * np.sin(points * [4.0, 5.0, 6.0] + points[..., [1, 2, 0]] * 3.0)
+    colour += 50 * (wall % 3 - 1)[..., None]  # walls that meet differ, so that images have edges
     return colour.astype(np.uint8), np.rint(depth * 1000) / 1000, wall.astype(np.int32)
+
+
+def wall_object(number: int) -> dict[str, object]:
+    """The metadata of wall 1 to 6 (low and high in x, y, z): a plate without thickness; 3 is the floor."""
+    axis, side = divmod(number - 1, 2)
+    box = ROOM.copy()
+    box[:, axis] = ROOM[side, axis]
+    category = "floor" if number == 3 else "wall"
+    return {"id": number, "category": category, "box_min": box[0].tolist(), "box_max": box[1].tolist()}
 
 
 def walk(name: str = "house_00000_00", actions: str = "fflfrffl") -> Sequence:
@@ -69,7 +79,7 @@ def walk(name: str = "house_00000_00", actions: str = "fflfrffl") -> Sequence:
         "camera": dataclasses.asdict(CAMERA),
         "camera_height": CAMERA_HEIGHT,
         "instructions": [],
-        "objects": [{"id": i, "category": "wall"} for i in range(1, 7)],
+        "objects": [wall_object(number) for number in range(1, 7)],
         "fps": 10,
     }
     return Sequence(name, colour, depth.astype(np.float32), wall, frames, metadata)

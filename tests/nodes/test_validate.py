@@ -16,19 +16,12 @@ from box_walks import CAMERA_HEIGHT, ROOT, blind, store, walk
 
 from vln_heatmap.datasets.sequence import Sequence
 from vln_heatmap.datasets.sequence_store import SequenceStore
-from vln_heatmap.geometry.cameras import PinholeCamera, look_pose
+from vln_heatmap.geometry.cameras import look_pose
 from vln_heatmap.nodes import validate
-from vln_heatmap.nodes.validation.inspection import (
-    depth_ratios,
-    pair_starts,
-    reprojection,
-    rotation_angles,
-    rotation_error,
-    sample_inverse,
-    velocity_error,
-    visible_error,
-)
+from vln_heatmap.nodes.quality.controller import SCORES
+from vln_heatmap.nodes.validation.inspection import rotation_error, velocity_error
 from vln_heatmap.params import ExpectationParams, ValidateParams
+from vln_heatmap.params.data import CollectionParams
 
 
 def teleported(sequence: Sequence) -> Sequence:
@@ -76,6 +69,10 @@ def without_objects(sequence: Sequence) -> Sequence:
     return dataclasses.replace(sequence, metadata=metadata)
 
 
+def out_of_scale(sequence: Sequence) -> Sequence:
+    return dataclasses.replace(sequence, depth=sequence.depth * np.float32(1.05))
+
+
 def set_cell(column: str, row: int, value: Any) -> Callable[[Sequence], Sequence]:
     def fault(sequence: Sequence) -> Sequence:
         frames = sequence.frames.copy()
@@ -93,7 +90,7 @@ FAULTS: dict[str, tuple[Callable[[Sequence], Sequence], set[str]]] = {
     "noisy depth": (with_noisy_depth, {"depth_against_pose"}),
     "late depth": (with_late_depth, {"depth_against_pose", "depth_contradicts"}),
     "frozen image": (frozen, {"frozen_image"}),
-    "black image": (black, {"exposure", "no_contrast", "frozen_image"}),
+    "black image": (black, {"exposure", "no_contrast"}),
     "unknown id": (without_a_wall, {"unknown_instance"}),
     "table against image": (with_other_ids_in_the_image, {"ids_against_image"}),
     "NaN pose": (set_cell("camera_to_world", 2, NAN_POSE), {"pose_not_finite"}),
@@ -107,7 +104,23 @@ FAULTS: dict[str, tuple[Callable[[Sequence], Sequence], set[str]]] = {
     "wrong velocity": (set_cell("velocity", 1, (0.0, 0.25, 0.0, 0.0, 0.0)), {"state_against_velocity"}),
     "no objects": (without_objects, {"unreadable"}),
     "no depth": (blind, {"no_depth"}),
+    "depth out of scale": (out_of_scale, {"quality_verdict", "quality_geometric"}),
     "one frame": (lambda sequence: walk(sequence.id, ""), {"length"}),
+}
+
+
+#: What the quality controller says of them: the one score that falls.
+QUALITY_OF = {
+    "teleported": "geometric",
+    "noisy depth": "geometric",
+    "frozen image": "smoothness",
+    "black image": "visual",
+    "unknown id": "annotation",
+    "table against image": "annotation",
+    "NaN pose": "geometric",
+    "time goes back": "smoothness",
+    "no depth": "geometric",
+    "depth out of scale": "geometric",
 }
 
 
@@ -122,7 +135,7 @@ def run(
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any], dict[str, str], str]:
     """All nodes but the last: judged index, quarantine, report, Data Docs, summary."""
     frames, facts = validate.inspect_sequences(sequences, index, params)
-    broken, outcomes, pages = validate.judge_sequences(frames, facts, params)
+    broken, outcomes, pages = validate.judge_sequences(index, frames, facts, params)
     judged, quarantine, report = validate.sort_sequences(index, frames, facts, broken, outcomes)
     return judged, quarantine, report, pages, validate.summarize_validation(report, judged, sequences, params)
 
@@ -150,7 +163,8 @@ def test_each_fault_is_rejected_for_its_reason(faulty_run: tuple[Any, ...], name
     quarantine = faulty_run[1].set_index("id")
     reasons = set(quarantine.loc[f"faulty_{list(FAULTS).index(name):02d}", "reasons"].split(", "))
     assert FAULTS[name][1] <= reasons
-    assert len(reasons - FAULTS[name][1]) <= 1, reasons  # a bad pose may spoil the depth check, too
+    others = {reason for reason in reasons - FAULTS[name][1] if not reason.startswith("quality")}
+    assert len(others) <= 1, others  # a bad pose may spoil the depth check, too
 
 
 def test_report_counts_what_the_quarantine_lists(faulty_run: tuple[Any, ...]) -> None:
@@ -177,7 +191,7 @@ def test_pages_are_whole_and_the_summary_needs_no_other_file(faulty_run: tuple[A
     _, _, _, pages, summary = faulty_run
     assert "index.html" in pages
     assert any("velocity_error" in text for name, text in pages.items() if name.startswith("validations"))
-    assert "2 of 21 sequences accepted" in summary
+    assert "2 of 22 sequences accepted" in summary
     assert 'src="http' not in summary
     assert "href=" not in summary
     assert summary.count("data:image/jpeg;base64,") == default_params().thumbnails
@@ -225,12 +239,70 @@ def test_empty_index_is_refused(tmp_path: Path) -> None:
         validate.inspect_sequences(SequenceStore(tmp_path), pd.DataFrame({"id": []}), default_params())
 
 
+def test_the_collection_as_a_whole_is_judged_and_rejects_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    walks = [walk("a_00"), walk("a_01"), walk("b_00"), blind(walk("c_00"))]
+    sequences, index = store(tmp_path, *walks)
+    index = index.assign(part=["one", "one", "one", "two"], quality=0.1, kind=[None] * 4)
+    mean = {"type": "expect_column_mean_to_be_between", "column": "quality_passed"}
+    divergence = {"type": "expect_column_kl_divergence_to_be_less_than", "column": "part", "threshold": 0.01}
+    most = {"type": "expect_column_values_to_be_between", "column": "quality", "mostly": 0.7}
+    count = {"type": "expect_column_unique_value_count_to_be_between", "min_value": 1}
+    collection = {
+        "passing": {**mean, "min_value": 0.9},
+        "some_pass": {**mean, "min_value": 0.7},
+        "as_planned": {**divergence, "shares": {"one": 0.6, "two": 0.2}},
+        "evenly": {**divergence, "shares": {"one": 1, "two": 1}},
+        "most": {**most, "min_value": 0.95},
+        "not_there": {**count, "column": "scenario"},
+        "empty": {**count, "column": "kind"},
+    }
+    params = default_params(min_accepted_share=0.5, collection=collection)
+    judged, quarantine, report, pages, summary = run(sequences, index, params)
+    outcome = report["collection"]
+    assert {name: item["met"] for name, item in outcome.items()} == {
+        "passing": False,
+        "some_pass": True,
+        "as_planned": True,
+        "evenly": False,
+        "most": True,
+    }
+    assert outcome["passing"]["observed"] == 0.75
+    assert outcome["most"]["observed"] == 0.75  # the quality found now, not what the index said
+    half = 0.75 * np.log(0.75 / 0.5) + 0.25 * np.log(0.25 / 0.5)
+    assert outcome["evenly"]["observed"] == pytest.approx(half)
+    assert quarantine["id"].to_list() == ["c_00"]
+    assert "not as expected: passing (quality_passed is 0.75)" in caplog.text
+    assert "as_planned" in summary
+    assert judged["quality"].to_list()[:3] == [1.0] * 3
+    assert any("kl" in text.lower() for name, text in pages.items() if name.startswith("expectations"))
+
+
+def test_quality_is_recomputed_for_every_sequence_and_says_what_to_do(faulty_run: tuple[Any, ...]) -> None:
+    judged, _, report, _, summary = faulty_run
+    scores = judged.set_index("id")
+    columns = [f"quality_{name}" for name in SCORES]
+    assert (scores.loc[["clean_00", "clean_01"], [*columns, "quality"]] == 1.0).all(axis=None)
+    for name, column in QUALITY_OF.items():
+        row = scores.loc[f"faulty_{list(FAULTS).index(name):02d}", columns]
+        assert row[f"quality_{column}"] < 0.7, name
+        assert row.drop(f"quality_{column}").min() >= 0.98, name
+    worst = report["worst"]
+    assert len(worst) == 10
+    assert worst[0]["quality"] == min(scores["quality"].dropna())
+    assert all(item["recommendation"].startswith("re-collect") for item in worst)
+    assert f"{worst[0]['id']}" in summary
+    assert "re-collect: " in summary
+
+
 def test_limit_on_an_unknown_column_is_refused(tmp_path: Path) -> None:
     limits = {"speed": ExpectationParams(type="expect_column_values_to_not_be_null", column="speeed")}
     params = default_params(frames=limits)
-    frames, facts = validate.inspect_sequences(*store(tmp_path, walk()), params)
+    sequences, index = store(tmp_path, walk())
+    frames, facts = validate.inspect_sequences(sequences, index, params)
     with pytest.raises(ValueError, match=r"validate\.frames\.speed looks at column 'speeed', but .*step"):
-        validate.judge_sequences(frames, facts, params)
+        validate.judge_sequences(index, frames, facts, params)
 
 
 @pytest.mark.parametrize(
@@ -248,46 +320,24 @@ def test_impossible_expectations_are_refused(wrong: dict[str, Any]) -> None:
         ExpectationParams(**wrong)
 
 
-def test_wall_seen_head_on_agrees_after_a_step_towards_it() -> None:
-    camera = PinholeCamera(32, 32, 60.0)
-    poses = np.stack([look_pose((0, 1, 0), 0.0), look_pose((0, 1, -0.5), 0.0)])
-    depths = np.stack([np.full((32, 32), 3.0), np.full((32, 32), 2.5)]).astype(np.float32)
-    error, inliers = reprojection(depths, poses, camera, params=default_params())
-    assert error == pytest.approx(0, abs=1e-6)
-    assert inliers == 1.0
-    depths[1] *= np.float32(1.1)  # 2.75 m: what should be 2.5 m away lies in front of it
-    wrong = reprojection(depths, poses, camera, params=default_params())
-    assert wrong[0] == pytest.approx(1 - 1 / 1.1, abs=1e-6)
-    assert wrong[1] == 0.0
-    depths[1] /= np.float32(1.21)  # too near: hides the first, and contradicts it the other way round
-    assert reprojection(depths, poses, camera, params=default_params())[1] == 0.0
-
-
-def test_hidden_points_lie_behind() -> None:
-    camera = PinholeCamera(32, 32, 60.0)
-    poses = np.stack([look_pose((0, 1, 0), 0.0)] * 2)
-    near = np.full((32, 32), 3.0, np.float32)
-    near[:, :20] = 1.0  # something came in front of most of the wall
-    ratios = depth_ratios(np.stack([np.full_like(near, 3.0), near]), poses, camera, stride=1)
-    assert set(ratios.round(6)) == {1.0, 3.0}
-    nothing = np.stack([near, near]) * 0
-    assert np.isnan(reprojection(nothing, poses, camera, params=default_params())).all()
-
-
-def test_inverse_depth_of_a_slanted_plane_is_exact_between_pixels() -> None:
-    camera = PinholeCamera(20, 16, 90.0)
-    normal, offset = np.array([0.3, -0.5, 1.0]), 4.0  # points with normal @ p = offset
-    depth = (offset / (camera.directions() @ normal)).astype(np.float32)
-    u, v = np.array([3.2, 10.0, 19.4]), np.array([5.7, 8.0, 0.6])
-    rays = np.stack([(u - 10) / camera.focal, (v - 8) / camera.focal, np.ones(3)], axis=-1)
-    np.testing.assert_allclose(sample_inverse(depth, u, v), rays @ normal / offset, rtol=1e-5)
-    outside = sample_inverse(depth, np.array([0.4, np.nan]), np.array([5.0, 5.0]))
-    assert np.isnan(outside).all()
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"type": "expect_column_mean_to_be_between"},
+        {"type": "expect_column_mean_to_be_between", "min_value": 0, "mostly": 0.5},
+        {"type": "expect_column_values_to_be_between", "min_value": 0},
+        {"type": "expect_column_kl_divergence_to_be_less_than", "shares": {"a": 1}},
+        {"type": "expect_column_unique_value_count_to_be_between", "min_value": 0, "threshold": 1},
+        {"type": "expect_column_values_to_not_be_null"},
+    ],
+)
+def test_impossible_expectations_of_the_collection_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expect_"):
+        CollectionParams(column="x", **wrong)
 
 
 def test_rotation_measures() -> None:
-    still, turned = look_pose((0, 0, 0), 0.2)[None], look_pose((1, 0, 0), 0.2 + np.radians(40))[None]
-    assert rotation_angles(still, turned) == pytest.approx(40)
+    turned = look_pose((1, 0, 0), 0.2 + np.radians(40))[None]
     assert rotation_error(turned) == pytest.approx(0, abs=1e-12)
     mirrored = turned * [1, -1, 1, 1]
     assert rotation_error(mirrored) == pytest.approx(2)
@@ -301,18 +351,3 @@ def test_velocity_leads_from_state_to_state() -> None:
         0, abs=1e-12
     )
     assert velocity_error(states, np.array([[0.25, 0.1, 0.6, 0.2, 0.2], [0] * 5])) == pytest.approx(0.1)
-
-
-def test_visible_error_is_the_share_of_pixels_in_dispute() -> None:
-    instance = np.array([[1, 1], [2, 0]], np.int32)
-    assert visible_error(instance, [1, 2], [2, 1]) == 0
-    assert visible_error(instance, [1], [2]) == 0.25
-    assert visible_error(instance, [1, 2, 5], [1, 1, 1]) == 0.5
-
-
-@pytest.mark.parametrize(("length", "pairs"), [(1, 4), (2, 4), (9, 3), (9, 100)])
-def test_pairs_are_spread_over_the_sequence(length: int, pairs: int) -> None:
-    starts = pair_starts(length, pairs)
-    assert len(starts) == max(1, min(pairs, length - 1))
-    assert starts[0] == 0
-    assert starts[-1] == max(0, length - 2)

@@ -83,8 +83,9 @@ def test_without_a_collection_the_error_names_the_command(project: Path) -> None
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"agreemnt": 0.1}, "agreemnt"),
-        ({"pairs": 0}, "pairs"),
+        ({"thumbnail": 1}, "thumbnail"),
+        ({"quality": {"pairs": 0}}, "pairs"),
+        ({"quality": {"dark": [3.0, 3.0]}}, "dark needs two different limits"),
         ({"frames": {"pose_jump": {"max_value": "far"}}}, "max_value"),
         ({"frames": {"pose_jump": {"type": "expect_miracles"}}}, "type"),
     ],

@@ -7,6 +7,7 @@ last node, after all reports are saved, stops a run of which too little is left.
 from __future__ import annotations
 
 import io
+import logging
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -19,8 +20,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from vln_heatmap.nodes.validation.expectations import failures, judge
-from vln_heatmap.nodes.validation.inspection import Inspection, inspect_sequence
+from vln_heatmap.nodes.validation.expectations import Verdict, checkable, failures, judge
+from vln_heatmap.nodes.validation.inspection import QUALITY, Inspection, inspect_sequence
 from vln_heatmap.params import ValidateParams
 from vln_heatmap.reporting.validation_page import validation_page
 
@@ -35,7 +36,9 @@ SCORES = (
     "reprojection_inliers",
     "frozen",
     "unknown_ids",
+    *QUALITY,
 )
+logger = logging.getLogger(__name__)
 
 
 class TooFewGoodSequencesError(ValueError):
@@ -72,13 +75,17 @@ def inspect_sequences(
 
 
 def judge_sequences(
-    frame_facts: pd.DataFrame, sequence_facts: pd.DataFrame, params: ValidateParams
-) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, int]], dict[str, str]]:
+    sequence_index: pd.DataFrame,
+    frame_facts: pd.DataFrame,
+    sequence_facts: pd.DataFrame,
+    params: ValidateParams,
+) -> tuple[dict[str, dict[str, str]], dict[str, Any], dict[str, str]]:
     """Apply the limits of the parameters with Great Expectations.
 
     Returns:
-        What each sequence broke (id to reason to a phrase; good sequences are absent), how many rows broke
-        each expectation by table, and the Data Docs (relative path to text).
+        What each sequence broke (id to reason to a phrase; good sequences are absent), the outcome of each
+        expectation by table (how many rows broke it; for ``collection``, what was observed and whether that is
+        as expected), and the Data Docs (relative path to text).
     """
     unreadable = sequence_facts.loc[sequence_facts["error"] != "", ["sequence_id", "error"]]
     broken = {str(row.sequence_id): {UNREADABLE: row.error} for row in unreadable.itertuples(index=False)}
@@ -86,12 +93,45 @@ def judge_sequences(
         return broken, {}, {}
     readable = sequence_facts[sequence_facts["error"] == ""].reset_index(drop=True)
     tables = {"frames": frame_facts, "sequences": readable}
-    verdicts, pages = judge(tables, {"frames": params.frames, "sequences": params.sequences})
-    for name, table in tables.items():
-        for sequence_id, reasons in failures(table, verdicts[name]).items():
+    collection = with_scores(sequence_index, sequence_facts)
+    whole = checkable(params.collection, collection)
+    tables["collection"] = collection[list(dict.fromkeys(item.column for item in whole.values()))]
+    suites: dict[str, Any] = {"frames": params.frames, "sequences": params.sequences, "collection": whole}
+    verdicts, pages = judge(tables, {name: suite for name, suite in suites.items() if suite})
+    outcomes: dict[str, Any] = {"collection": _whole(verdicts.pop("collection", []))}
+    for name, items in verdicts.items():
+        outcomes[name] = {item.reason: len(item.rows) for item in items}
+        for sequence_id, reasons in failures(tables[name], items).items():
             broken.setdefault(sequence_id, {}).update(reasons)
-    outcomes = {name: {item.reason: len(item.rows) for item in items} for name, items in verdicts.items()}
     return broken, outcomes, pages
+
+
+def with_scores(sequence_index: pd.DataFrame, sequence_facts: pd.DataFrame) -> pd.DataFrame:
+    """The index with the columns that were measured; quality, which it may have already, is the one found now."""
+    facts = sequence_facts.reindex(columns=["sequence_id", *SCORES, "quality_passed", "recommendation"])
+    kept = sequence_index.drop(
+        columns=[name for name in facts if name.startswith("quality")], errors="ignore"
+    )
+    facts = facts.set_index("sequence_id")
+    found = kept.join(facts[[name for name in facts if name not in kept]], on="id")
+    return found.fillna({"quality_passed": 0.0, "recommendation": ""})  # of what cannot be read
+
+
+def _whole(verdicts: list[Verdict]) -> dict[str, dict[str, Any]]:
+    """Outcomes of expectations of the whole collection, and a warning for each that is not met."""
+    for verdict in verdicts:
+        if not verdict.success:
+            logger.warning(
+                "The collection is not as expected: %s (%s is %s)",
+                verdict.reason,
+                ", ".join(verdict.columns),
+                verdict.observed,
+            )
+    return {item.reason: {"met": item.success, "observed": _plain(item.observed)} for item in verdicts}
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def sort_sequences(
@@ -99,7 +139,7 @@ def sort_sequences(
     frame_facts: pd.DataFrame,
     sequence_facts: pd.DataFrame,
     broken: dict[str, dict[str, str]],
-    outcomes: dict[str, dict[str, int]],
+    outcomes: dict[str, Any],
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Put the verdicts beside the index.
 
@@ -108,8 +148,7 @@ def sort_sequences(
         ``id``, ``reasons`` by name, ``reason`` in full); the report.
     """
     ids = sequence_index["id"].astype(str)
-    scores = sequence_facts.reindex(columns=["sequence_id", *SCORES]).set_index("sequence_id")
-    judged = sequence_index.join(scores[[name for name in SCORES if name not in sequence_index]], on="id")
+    judged = with_scores(sequence_index, sequence_facts)
     judged["accepted"] = ~ids.isin(broken.keys())
     judged["reason"] = [_sentence(broken.get(sequence_id, {})) for sequence_id in ids]
     rejected = judged.loc[~judged["accepted"], ["id", "reason"]].reset_index(drop=True)
@@ -125,7 +164,9 @@ def sort_sequences(
         "frames": {"inspected": len(frame_facts)},
         "reasons": dict(Counter(chain.from_iterable(names)).most_common()),
         "scores": {name: _spread(judged[name]) for name in SCORES if judged[name].notna().any()},
-        "expectations": outcomes,
+        "expectations": {name: items for name, items in outcomes.items() if name != "collection"},
+        "collection": outcomes.get("collection", {}),
+        "worst": _worst(judged),
         "rejected": rejected.to_dict(orient="records"),
     }
     return judged, rejected, report
@@ -175,6 +216,12 @@ def _inspect(sequences: Any, sequence_id: str, *, params: ValidateParams) -> Ins
 
 def _sentence(reasons: Mapping[str, str]) -> str:
     return "; ".join(f"{reason}: {phrase}" for reason, phrase in sorted(reasons.items()))
+
+
+def _worst(judged: pd.DataFrame, count: int = 10) -> list[dict[str, Any]]:
+    """The sequences of the lowest quality, worst first: id, scores and recommendation."""
+    worst = judged.dropna(subset=["quality"]).sort_values(["quality_passed", "quality"]).head(count)
+    return worst[["id", *QUALITY, "recommendation"]].to_dict(orient="records")
 
 
 def _spread(values: pd.Series) -> dict[str, float]:

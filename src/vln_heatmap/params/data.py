@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -132,10 +132,48 @@ class QualityParams(Params):
     def _check(self) -> QualityParams:
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
-            if field.annotation is Limits and value[0] == value[1]:
+            if field.annotation == Limits and value[0] == value[1]:
                 raise ValueError(f"{name} needs two different limits (bad, good), got {value}")
         if sum(self.weights) <= 0:
             raise ValueError(f"at least one weight must be above 0, got {self.weights}")
+        return self
+
+
+class CollectionParams(Params):
+    """One Great Expectations check of a column of the whole collection; it rejects no single sequence.
+
+    A column that the collection does not have, or that is empty, is not checked.
+    """
+
+    type: Literal[
+        "expect_column_mean_to_be_between",
+        "expect_column_values_to_be_between",
+        "expect_column_unique_value_count_to_be_between",
+        "expect_column_kl_divergence_to_be_less_than",
+    ]
+    column: str = Field(min_length=1)
+    min_value: float | None = Field(None, ge=-1e9, le=1e9, description="of mean, values or count")
+    max_value: float | None = Field(None, ge=-1e9, le=1e9, description="of mean, values or count")
+    mostly: Share | None = Field(None, description="share of the values that must lie between")
+    shares: dict[str, Annotated[float, Field(gt=0, le=1)]] | None = Field(
+        None, description="how often each value should occur, relative to each other"
+    )
+    threshold: float | None = Field(
+        None, ge=0, le=100, description="greatest divergence from the shares, nats"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> CollectionParams:
+        limits = self.min_value is not None or self.max_value is not None
+        if limits != self.type.endswith("between"):
+            raise ValueError(
+                f"min_value and max_value go with (and one is needed by) between, not {self.type}"
+            )
+        if (self.mostly is not None) != (self.type == "expect_column_values_to_be_between"):
+            raise ValueError(f"mostly goes with (and is needed by) column_values, not {self.type}")
+        for name in ("shares", "threshold"):
+            if (getattr(self, name) is None) == self.type.endswith("less_than"):
+                raise ValueError(f"{name} goes with (and is needed by) kl_divergence, not {self.type}")
         return self
 
 
@@ -143,16 +181,14 @@ class ValidateParams(Params):
     """What is looked at in a sequence, and the limits of what is acceptable."""
 
     workers: int = Field(0, ge=0, le=256, description="threads; 0 = one a core")
-    pairs: int = Field(16, ge=1, le=100_000, description="pairs of frames whose images are compared")
-    stride: int = Field(2, ge=1, le=64, description="compare every n-th pixel of every n-th row")
-    agreement: float = Field(0.05, gt=0, lt=1, description="relative depth error that counts as agreement")
-    frozen_change: float = Field(0.5, ge=0, le=255, description="grey levels; less than that is no change")
-    moved_metres: float = Field(0.1, gt=0, le=10, description="step from which an image must change")
-    moved_degrees: float = Field(5.0, gt=0, le=180, description="turn from which an image must change")
     min_accepted_share: float = Field(0.9, ge=0, le=1, description="below it the run stops")
     thumbnails: int = Field(12, ge=0, le=200, description="rejected sequences shown in the summary")
+    quality: QualityParams = QualityParams()
     frames: dict[str, ExpectationParams] = Field(description="limits of the frame table, by reason")
     sequences: dict[str, ExpectationParams] = Field(description="limits of the sequence table, by reason")
+    collection: dict[str, CollectionParams] = Field(
+        {}, description="what the whole collection should be like; it is reported, nothing is rejected"
+    )
 
 
 class FinetuneSampleParams(Params):
@@ -164,17 +200,19 @@ class FinetuneSampleParams(Params):
     include_last: bool = Field(True, description="the last frame is always one of the current views")
     min_candidates: int = Field(8, ge=1, le=10_000, description="frames before a current view, at least")
     any_frame: bool = Field(False, description="in training, later frames are candidates too")
-    everything: Share = Field(0.5, description="share of samples without an instruction")
-    phrases: Share = Field(0.4, description="share of referring phrases")
+    everything: Share = Field(0.4, description="share of samples without an instruction")
+    phrases: Share = Field(0.3, description="share of referring phrases")
     route: Share = Field(0.1, description="share of route instructions")
+    reasoning: Share = Field(0.2, description="share of questions that take reasoning")
     visible: Share = Field(0.85, description="share of phrases about something in view, not nothing")
     min_share: Share = Field(0.003, description="share of the image that counts as in view")
     new_phrases: int = Field(24, ge=0, le=1000, description="phrases to add to the recorded ones")
+    new_questions: int = Field(12, ge=0, le=1000, description="questions to add to the recorded ones")
 
     @model_validator(mode="after")
     def _some_kind(self) -> FinetuneSampleParams:
-        if self.everything + self.phrases + self.route <= 0:
-            raise ValueError("one of the shares everything, phrases and route must be above 0")
+        if self.everything + self.phrases + self.route + self.reasoning <= 0:
+            raise ValueError("one of the shares everything, phrases, route and reasoning must be above 0")
         return self
 
 
@@ -187,6 +225,14 @@ class PretrainSampleParams(Params):
     phrases: int = Field(2, ge=1, le=1000, description="phrases a frame, at most")
 
 
+class SamplingParams(Params):
+    """How often training draws each sample."""
+
+    levels: bool = Field(True, description="so that the levels of the losses get the shares of collect.levels")
+    quality: float = Field(0.0, ge=0, le=16, description="exponent of the sequence's quality score")
+    most: float = Field(10.0, ge=1, le=1e6, description="greatest factor by which a level is drawn more or less")
+
+
 class NormalizeParams(Params):
     """Splits by scene, and the samples of each split."""
 
@@ -195,3 +241,4 @@ class NormalizeParams(Params):
     test_share: float = Field(0.1, gt=0, lt=0.5, description="of the scenes; at least one")
     finetune: FinetuneSampleParams = FinetuneSampleParams()
     pretrain: PretrainSampleParams = PretrainSampleParams()
+    sampling: SamplingParams = SamplingParams()

@@ -271,6 +271,7 @@ def test_what_is_not_there_is_not_judged() -> None:
         "depth_quality": 0.0,
         "reconstruction": 1.0,
     }
+    assert nothing.coverage == nothing.annotation == 1.0
 
 
 def test_scores_are_weighted_as_planned() -> None:

@@ -52,7 +52,7 @@ def claimed_coverage(metadata: dict[str, Any], params: QualityParams) -> float:
 
 
 def seen_growth(footage: Footage, params: QualityParams) -> float:
-    """Voxels with a visible surface in any frame over those in the mean frame; 1 if nothing is seen.
+    """Voxels with a visible surface in any frame over those in the mean frame; NaN if nothing has depth.
 
     What moves is left out: it fills voxels as it goes.
     """
@@ -65,7 +65,7 @@ def seen_growth(footage: Footage, params: QualityParams) -> float:
     points = transform(flat, np.nan_to_num(poses))  # [N, n, 3]
     cells = np.floor(points / params.voxel).astype(np.int64)[seen.reshape(len(poses), -1)]  # [M, 3]
     if not len(cells):
-        return 1.0
+        return float("nan")
     frame = np.nonzero(seen)[0]  # [M]
     key = ((cells - cells.min(axis=0)) * [1 << 40, 1 << 20, 1]).sum(axis=1)  # [M]
     _, voxel = np.unique(key, return_inverse=True)  # [M]
@@ -101,4 +101,4 @@ def key_regions(footage: Footage, params: QualityParams) -> float:
 
 
 def _share(value: float, wanted: float) -> float:
-    return 1.0 if wanted <= 0 else float(np.clip(value / wanted, 0, 1))
+    return 1.0 if wanted <= 0 or np.isnan(value) else float(np.clip(value / wanted, 0, 1))

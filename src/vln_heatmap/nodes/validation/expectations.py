@@ -1,6 +1,7 @@
 """Limits on tables, judged by Great Expectations and traced back to the sequences that break them.
 
-Invariant: a sequence is judged by its own rows alone, so one bad sequence never rejects another.
+Invariant: a sequence is judged by its own rows alone, so one bad sequence never rejects another. What is
+expected of the whole collection (means, quantiles, shares) rejects none.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vln_heatmap.params import ExpectationParams
+from vln_heatmap.params.data import CollectionParams
 
 _SITE = "docs"
 _PAGES = (".html", ".css")
@@ -28,16 +30,21 @@ class Verdict:
     Attributes:
         reason: name of the expectation in the parameters.
         columns: what it looks at.
-        rows: positions of the rows that broke it, ascending.
+        rows: positions of the rows that broke it, ascending; empty for an expectation of the whole column.
+        success: whether the table as a whole meets it.
+        observed: the mean, divergence or count that was judged, else the share of rows that meet it.
     """
 
     reason: str
     columns: tuple[str, ...]
     rows: NDArray[np.int64]
+    success: bool
+    observed: Any = None
 
 
 def judge(
-    tables: Mapping[str, pd.DataFrame], suites: Mapping[str, Mapping[str, ExpectationParams]]
+    tables: Mapping[str, pd.DataFrame],
+    suites: Mapping[str, Mapping[str, ExpectationParams] | Mapping[str, CollectionParams]],
 ) -> tuple[dict[str, list[Verdict]], dict[str, str]]:
     """Run one suite of expectations on each table.
 
@@ -108,7 +115,18 @@ def _number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
 
 
-def _check_columns(name: str, reason: str, expectation: ExpectationParams, table: pd.DataFrame) -> None:
+def checkable(suite: Mapping[str, CollectionParams], table: pd.DataFrame) -> dict[str, CollectionParams]:
+    """The expectations whose column the table has, with a value in it."""
+    return {
+        reason: params
+        for reason, params in suite.items()
+        if params.column in table and table[params.column].notna().any()
+    }
+
+
+def _check_columns(
+    name: str, reason: str, expectation: ExpectationParams | CollectionParams, table: pd.DataFrame
+) -> None:
     missing = [column for column in _columns(expectation) if column not in table]
     if missing:
         raise ValueError(
@@ -117,12 +135,15 @@ def _check_columns(name: str, reason: str, expectation: ExpectationParams, table
         )
 
 
-def _columns(expectation: ExpectationParams) -> tuple[str, ...]:
-    return expectation.column_list or (str(expectation.column),)
+def _columns(expectation: ExpectationParams | CollectionParams) -> tuple[str, ...]:
+    return getattr(expectation, "column_list", None) or (str(expectation.column),)
 
 
-def _configuration(reason: str, params: ExpectationParams) -> dict[str, Any]:
+def _configuration(reason: str, params: ExpectationParams | CollectionParams) -> dict[str, Any]:
     kwargs = params.model_dump(mode="json", exclude={"type"}, exclude_none=True)
+    if shares := kwargs.pop("shares", None):
+        weights = np.array(list(shares.values())) / sum(shares.values())
+        kwargs["partition_object"] = {"values": list(shares), "weights": weights.tolist()}
     return {"type": params.type, "kwargs": kwargs, "meta": {"reason": reason}}
 
 
@@ -130,7 +151,10 @@ def _verdict(result: Any) -> Verdict:
     config = result.expectation_config
     columns = config.kwargs.get("column_list") or [config.kwargs["column"]]
     rows = np.array(sorted(result.result.get("unexpected_index_list") or []), np.int64)
-    return Verdict(config.meta["reason"], tuple(columns), rows)
+    observed = result.result.get("observed_value")
+    if observed is None and "unexpected_percent" in result.result:
+        observed = 1 - result.result["unexpected_percent"] / 100
+    return Verdict(config.meta["reason"], tuple(columns), rows, bool(result.success), observed)
 
 
 def _context(folder: str) -> Any:

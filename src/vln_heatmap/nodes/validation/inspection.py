@@ -6,7 +6,6 @@ sequence; what is acceptable stands in the parameters alone. A fact that was not
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,16 +13,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vln_heatmap.geometry.cameras import PinholeCamera, look_pose
-from vln_heatmap.geometry.projection import project, relative_pose, transform, unproject
-from vln_heatmap.params import ValidateParams
+from vln_heatmap.geometry.cameras import look_pose
+from vln_heatmap.nodes.quality import QualityController
+from vln_heatmap.nodes.quality.annotation import visible_error
+from vln_heatmap.nodes.quality.controller import SCORES, QualityReport
+from vln_heatmap.nodes.quality.footage import Footage, look_at
+from vln_heatmap.nodes.quality.geometric import rotation_angles
+from vln_heatmap.nodes.quality.reprojection import Agreement
+from vln_heatmap.nodes.quality.smoothness import change
+from vln_heatmap.params import QualityParams, ValidateParams
 
 #: Columns of the frame table that are copied from the store.
 STORED = ("frame_index", "timestamp", "action", "collided", "is_first", "is_last", "is_terminal")
-#: Facts about a frame and the next one.
-PAIR_FACTS = ("reprojection_error", "reprojection_inliers", "change", "frozen")
-#: Fewest points that two frames must share before their depth is compared.
-MIN_POINTS = 32
+#: Columns of the quality controller's scores.
+QUALITY = ("quality", *(f"quality_{name}" for name in SCORES))
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,13 @@ class Inspection:
     Attributes:
         id: the sequence.
         frames: one row a frame, flat columns only; empty if the sequence cannot be read.
-        scores: numbers that describe the sequence as a whole; empty likewise.
+        scores: what describes the sequence as a whole; empty likewise.
         error: why it cannot be read, "" if it can.
     """
 
     id: str
     frames: pd.DataFrame = field(default_factory=pd.DataFrame)
-    scores: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
     error: str = ""
 
 
@@ -49,19 +52,22 @@ def inspect_sequence(stored: Any, params: ValidateParams) -> Inspection:
     Content that is not what its columns promise (a pose of 15 numbers, metadata without a camera) counts as
     unreadable too, hence the wide net.
     """
+    if absent := sorted(getattr(stored, "absent", ())):
+        reason = f"it was imported without {', '.join(absent)}: no heatmap can be made of it"
+        return Inspection(stored.id, error=reason)
     try:
-        if absent := sorted(stored.metadata.get("absent", ())):
-            return Inspection(
-                stored.id, error=f"it was imported without {', '.join(absent)}: no heatmap can be made of it"
-            )
-        frames = frame_facts(stored.frames, stored.metadata)
-        facts = image_facts(stored, frames, params)
+        controller = QualityController(params.quality)
+        footage = look_at(stored, params.quality.pairs)
+        agreed = controller.agreement(footage)
+        frames = frame_facts(footage.table, footage.metadata)
+        frames = frames.join(image_facts(footage, agreed, params.quality))
+        scores = sequence_facts(frames, footage.metadata)
+        scores |= quality_facts(controller.assess_footage(footage, agreed))
     except (ValueError, KeyError, TypeError, IndexError) as error:
         name = "" if type(error).__name__ == "CorruptSequenceError" else f"{type(error).__name__}: "
         return Inspection(stored.id, error=f"{name}{error}")
-    frames = frames.join(facts)
     frames.insert(0, "sequence_id", stored.id)
-    return Inspection(stored.id, frames, sequence_facts(frames, stored.metadata))
+    return Inspection(stored.id, frames, scores)
 
 
 def frame_facts(frames: pd.DataFrame, metadata: dict[str, Any]) -> pd.DataFrame:
@@ -102,46 +108,49 @@ def frame_facts(frames: pd.DataFrame, metadata: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame({**{name: frames[name] for name in STORED}, **facts}).reset_index(drop=True)
 
 
-def image_facts(stored: Any, frames: pd.DataFrame, params: ValidateParams) -> pd.DataFrame:
-    """Facts from the images of evenly spread pairs of consecutive frames; NaN for all other frames.
+def image_facts(footage: Footage, agreed: Agreement, params: QualityParams) -> pd.DataFrame:
+    """Facts from the images that were looked at; NaN for all other frames.
 
     Returns:
-        Rows of the checked frames: brightness and contrast (mean and standard deviation of grey levels, 0 to
-        255), depth_valid (share of pixels with depth), visible_error (share of pixels on which the image and
-        the ``visible_pixels`` column disagree); and for the first frame of each pair reprojection_error,
-        reprojection_inliers (see ``reprojection``), change (mean difference to the next image, grey levels)
-        and frozen (0/1: no change although the camera moved).
+        Rows of these frames: brightness and contrast (mean and standard deviation of grey levels, 0 to 255),
+        depth_valid (share of pixels with depth), visible_error (share of pixels on which the image and the
+        ``visible_pixels`` column disagree); and for the first frame of each pair of neighbours
+        reprojection_error, reprojection_inliers and shift (see ``Agreement``), change (mean difference to the
+        next image over its contrast, where it must differ) and frozen (0/1: none to speak of).
     """
-    firsts = pair_starts(len(frames), params.pairs)
-    checked = np.union1d(firsts, firsts + 1)  # [N]
-    checked = checked[checked < len(frames)]
-    grey = stored.rgb(checked).astype(np.float32).mean(axis=-1)  # [N, H, W]
-    depth, instance = stored.depth(checked), stored.instance(checked)  # [N, H, W] each
-    table = stored.frames.iloc[checked]
+    grey, table = footage.grey, footage.table.iloc[footage.frames]
+    rows = zip(footage.instance, table["visible_ids"], table["visible_pixels"], strict=True)
     facts = pd.DataFrame(
         {
             "brightness": grey.mean(axis=(1, 2)),
             "contrast": grey.std(axis=(1, 2)),
-            "depth_valid": (depth > 0).mean(axis=(1, 2)),
-            "visible_error": [
-                visible_error(*row)
-                for row in zip(instance, table["visible_ids"], table["visible_pixels"], strict=True)
-            ],
+            "depth_valid": (footage.depth > 0).mean(axis=(1, 2)),
+            "visible_error": [visible_error(*row) for row in rows],
         },
-        index=checked,
+        index=footage.frames,
     )
-    moved = (frames["step"] >= params.moved_metres) | (frames["turn"] >= params.moved_degrees)
-    poses, camera, compared = stored.poses, stored.camera, {}
-    for first in firsts[firsts + 1 < len(frames)]:
-        a, b = np.searchsorted(checked, [first, first + 1])
-        agreement = reprojection(depth[[a, b]], poses[first : first + 2], camera, params=params)
-        change = float(np.abs(grey[b] - grey[a]).mean())
-        compared[first] = (*agreement, change, float(change < params.frozen_change and moved[first]))
-    pairs = pd.DataFrame.from_dict(compared, orient="index", columns=list(PAIR_FACTS), dtype=float)
+    changes = change(footage, agreed, params)  # [P]
+    pairs = pd.DataFrame(
+        {
+            "reprojection_error": agreed.error,
+            "reprojection_inliers": agreed.inliers,
+            "shift": agreed.shift,
+            "change": changes,
+            "frozen": (changes < params.change[0]).astype(float),
+        },
+        index=footage.frames[footage.pairs],
+    )
     return facts.join(pairs)
 
 
-def sequence_facts(frames: pd.DataFrame, metadata: dict[str, Any]) -> dict[str, float]:
+def quality_facts(report: QualityReport) -> dict[str, Any]:
+    """The quality controller's scores, whether they pass (0/1), and its recommendation."""
+    values = (report.overall, *(getattr(report, name) for name in SCORES))
+    scores = dict(zip(QUALITY, values, strict=True))
+    return {**scores, "quality_passed": float(report.passed), "recommendation": report.recommendation}
+
+
+def sequence_facts(frames: pd.DataFrame, metadata: dict[str, Any]) -> dict[str, Any]:
     """One row about the whole sequence: medians of looks, the worst agreement, sums of what is counted."""
     camera = metadata["camera"]
     typical = frames[["brightness", "contrast", "depth_valid"]].median()
@@ -161,13 +170,6 @@ def sequence_facts(frames: pd.DataFrame, metadata: dict[str, Any]) -> dict[str, 
     }
 
 
-def pair_starts(length: int, pairs: int) -> NDArray[np.int64]:
-    """First frames of at most ``pairs`` evenly spread pairs of neighbours; [0] for a single frame."""
-    if length < 2:
-        return np.arange(length)
-    return np.unique(np.linspace(0, length - 2, min(pairs, length - 1)).round().astype(np.int64))
-
-
 def rotation_error(poses: NDArray[np.float64]) -> NDArray[np.float64]:
     """How far poses [T, 4, 4] are from rigid motions [T]: largest entry of |RᵀR - I|, plus 2 for a mirror
     image, plus what the last row lacks to (0, 0, 0, 1)."""
@@ -176,13 +178,6 @@ def rotation_error(poses: NDArray[np.float64]) -> NDArray[np.float64]:
         skew = np.abs(np.swapaxes(rotation, 1, 2) @ rotation - np.eye(3)).max(axis=(1, 2))  # [T]
         mirrored = np.where(np.linalg.det(rotation) < 0, 2.0, 0.0)  # [T]
         return skew + mirrored + np.abs(poses[:, 3] - [0, 0, 0, 1]).max(axis=-1)
-
-
-def rotation_angles(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Angle in degrees [N] by which camera_to_world poses [N, 4, 4] turn into others, in [0, 180]."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        trace = np.einsum("nij,nij->n", source[:, :3, :3], target[:, :3, :3])  # [N]
-        return np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
 
 
 def state_error(poses: NDArray[np.float64], states: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -208,87 +203,6 @@ def velocity_error(states: NDArray[np.float64], velocities: NDArray[np.float64])
         rise = motion[:, 1] + motion[:, 5] - up  # [T-1]
         moves = [motion[:, 0] - x, motion[:, 2] - z, rise, motion[:, 4] - tilt, rotation]
         return np.abs(moves).max(axis=0)
-
-
-def visible_error(instance: NDArray[np.int32], ids: Iterable[int], pixels: Iterable[int]) -> float:
-    """Share of pixels of an id image [H, W] on which it disagrees with the frame table's counts."""
-    found, counts = np.unique(instance[instance > 0], return_counts=True)
-    difference = dict(zip(found.tolist(), counts.tolist(), strict=True))
-    for key, count in zip(ids, pixels, strict=True):
-        difference[int(key)] = difference.get(int(key), 0) - int(count)
-    return sum(map(abs, difference.values())) / instance.size
-
-
-def reprojection(
-    depths: NDArray[np.float32], poses: NDArray[np.float64], camera: PinholeCamera, *, params: ValidateParams
-) -> tuple[float, float]:
-    """How well the depth of two frames, each moved by the poses into the other, agrees with what is there.
-
-    A point behind the other frame's surface is hidden there and says nothing; one in front of it contradicts
-    it, since it would have to be seen.
-
-    Args:
-        depths: [2, H, W] z-depth in metres, 0 = nothing.
-        poses: camera_to_world [2, 4, 4].
-        camera: of both.
-        params: its ``stride`` between compared pixels, and ``agreement``, the relative error allowed.
-
-    Returns:
-        Median relative error |z / depth - 1| of the points that are not hidden, and the share of them that
-        agree. Both NaN if fewer than ``MIN_POINTS`` can be compared or a pose is not finite.
-    """
-    if not np.isfinite(poses).all():
-        return np.nan, np.nan
-    ratio = np.concatenate(
-        [
-            depth_ratios(depths[order], poses[order], camera, stride=params.stride)
-            for order in ([0, 1], [1, 0])
-        ]
-    )
-    ratio = ratio[ratio <= 1 + params.agreement]  # drops NaN, too
-    if len(ratio) < MIN_POINTS:
-        return np.nan, np.nan
-    errors = np.abs(ratio - 1)
-    return float(np.median(errors)), float((errors <= params.agreement).mean())
-
-
-def depth_ratios(
-    depths: NDArray[np.float32], poses: NDArray[np.float64], camera: PinholeCamera, *, stride: int
-) -> NDArray[np.floating]:
-    """z-depth of the first frame's points in the second, over the depth that the second has there.
-
-    Args:
-        depths, poses, camera: see ``reprojection``.
-        stride: use every n-th pixel of every n-th row.
-
-    Returns:
-        [N] for the points with depth; NaN where they fall outside, behind the camera or beside no depth.
-    """
-    points = unproject(depths[0], camera)[::stride, ::stride]  # [h, w, 3]
-    points = points[points[..., 2] > 0]  # [N, 3]
-    u, v, z = project(transform(points, relative_pose(poses[0], poses[1])), camera)  # [N] each
-    return z * sample_inverse(depths[1], u, v)
-
-
-def sample_inverse(
-    depth: NDArray[np.float32], u: NDArray[np.floating], v: NDArray[np.floating]
-) -> NDArray[np.floating]:
-    """1 / depth at image coordinates [N] (pixels, first centre at 0.5), bilinear: exact on a plane.
-
-    NaN outside the centres of the outer pixels, at NaN coordinates and beside pixels without depth.
-    """
-    height, width = depth.shape
-    with np.errstate(invalid="ignore"):
-        inside = (u >= 0.5) & (u <= width - 0.5) & (v >= 0.5) & (v <= height - 0.5)  # [N]
-    x, y = np.where(inside, u - 0.5, 0), np.where(inside, v - 0.5, 0)
-    column = np.minimum(x.astype(np.int64), width - 2)
-    row = np.minimum(y.astype(np.int64), height - 2)
-    fx, fy = x - column, y - row
-    inverse = np.full(depth.shape, np.nan)
-    np.divide(1, depth, out=inverse, where=depth > 0)
-    top = inverse[row, column] * (1 - fx) + inverse[row, column + 1] * fx
-    bottom = inverse[row + 1, column] * (1 - fx) + inverse[row + 1, column + 1] * fx
-    return np.where(inside, top * (1 - fy) + bottom * fy, np.nan)
 
 
 def _until_next(values: NDArray[np.float64]) -> NDArray[np.float64]:

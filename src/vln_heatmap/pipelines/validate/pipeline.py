@@ -25,7 +25,7 @@ def create_pipeline(**_: Any) -> Pipeline:
             ),
             node(
                 judge_sequences,
-                ["frame_facts", "sequence_facts", "params:validate"],
+                ["sequence_index", "frame_facts", "sequence_facts", "params:validate"],
                 ["broken_limits", "expectation_outcomes", "data_docs"],
                 name="judge_sequences",
             ),
