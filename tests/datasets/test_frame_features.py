@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from kedro.io import DatasetError
 
+from vln_heatmap.datasets import frame_features
 from vln_heatmap.datasets.frame_features import Arrays, FeatureStream, FrameFeatureDataset
 
 IDS = ("house_00000_00", "house_00000_01", "house_00001_00")
@@ -101,7 +102,7 @@ def test_sequences_come_and_go(dataset: FrameFeatureDataset, tmp_path: Path) -> 
     dataset.save(more.stream(ids=IDS[1:]))
     assert more.asked == [IDS[2]]
     assert tuple(dataset.load()) == IDS[1:]
-    assert sorted(f.stem for f in (tmp_path / "features").glob("*.safetensors")) == sorted(IDS[1:])
+    assert sorted(f.stem for f in (tmp_path / "features").glob("*/*.safetensors")) == sorted(IDS[1:])
     with pytest.raises(KeyError, match=IDS[0]):
         dataset.load()[IDS[0]]
 
@@ -114,19 +115,39 @@ def test_a_sequence_without_features_leaves_the_set_incomplete(dataset: FrameFea
 
 def test_what_a_killed_run_left_beside_is_cleared_away(dataset: FrameFeatureDataset, tmp_path: Path) -> None:
     folder = tmp_path / "features"
-    folder.mkdir()
-    (folder / f".{IDS[0]}.tmp").write_bytes(b"half")
+    shard = folder / "shard_00000"
+    shard.mkdir(parents=True)
+    (shard / f".{IDS[0]}.tmp").write_bytes(b"half")
     dataset.save(Source().stream())
-    assert {f.name for f in folder.iterdir()} == {f"{i}.safetensors" for i in IDS} | {
-        "ids.txt",
-        "fingerprint.txt",
-    }
+    assert {f.name for f in folder.iterdir()} == {"shard_00000", "ids.txt", "fingerprint.txt"}
+    assert {f.name for f in shard.iterdir()} == {f"{i}.safetensors" for i in IDS}
+
+
+def test_new_files_go_where_there_is_room(
+    dataset: FrameFeatureDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frame_features, "SHARD_SIZE", 2)
+    dataset.save(Source().stream())
+    dataset.save(Source().stream(ids=IDS[1:]))  # one leaves the first folder
+    more = Source()
+    dataset.save(more.stream(ids=(*IDS[1:], "x_00", "x_01")))
+    assert more.asked == ["x_00", "x_01"]
+    shards = sorted((tmp_path / "features").glob("shard_*"))
+    assert [sorted(f.stem for f in shard.iterdir()) for shard in shards] == [
+        [IDS[1], "x_00"],
+        [IDS[2], "x_01"],
+    ]
+    assert [key for key in dataset.load() if len(dataset.load()[key].read("depth")) == 3] == [
+        *IDS[1:],
+        "x_00",
+        "x_01",
+    ]
 
 
 @pytest.mark.parametrize("length", [0, 5, 60, -1])
 def test_a_truncated_file_is_named(dataset: FrameFeatureDataset, tmp_path: Path, length: int) -> None:
     dataset.save(Source().stream())
-    file = tmp_path / "features" / f"{IDS[1]}.safetensors"
+    file = tmp_path / "features" / "shard_00000" / f"{IDS[1]}.safetensors"
     file.write_bytes(file.read_bytes()[:length])
     stored = dataset.load()
     with pytest.raises(OSError, match=rf"{IDS[1]}\.safetensors.*delete the file and run pretrain again"):

@@ -1,4 +1,4 @@
-"""A small collection that meets with an accident, as a script: ``python interrupted_collection.py FOLDER ACCIDENT``.
+"""A small collection that meets with an accident; as a script, with a folder and the accident as arguments.
 
 After two stored sequences it happens: "kill" (SIGKILL to itself) or "disk" (no file grows beyond 2 kB any more).
 """

@@ -2,11 +2,12 @@
 
 One safetensors file a sequence holds the frozen encoder's features, the frames at the model's size, and depth,
 ids, poses and the motions of things for the targets. Invariant: a file is whole or absent, and it is used only
-while its fingerprint (encoder, sizes, data version) is the one asked for.
+while its fingerprint (encoder, sizes, data version) is the one asked for; a folder holds a thousand files at most.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import re
@@ -19,8 +20,11 @@ import numpy as np
 from kedro.io import AbstractDataset, DatasetError
 from numpy.typing import NDArray
 
+from vln_heatmap.datasets.sequence_shards import SHARD_SIZE, shard_folder
+
 Arrays = dict[str, NDArray[Any]]
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_SUFFIX = ".safetensors"
 _LOG = logging.getLogger(__name__)
 
 
@@ -44,18 +48,19 @@ class FrameFeatures(Mapping[str, "SequenceFeatures"]):
 
     def __init__(self, folder: Path, ids: Iterable[str], fingerprint: str) -> None:
         self.folder, self.fingerprint = folder, fingerprint
-        self._ids = dict.fromkeys(ids)
+        places = _stored(folder)
+        self._places = {i: places.get(i, folder / f"{i}{_SUFFIX}") for i in ids}
 
     def __getitem__(self, key: str) -> SequenceFeatures:
-        if key not in self._ids:
+        if key not in self._places:
             raise KeyError(f"sequence {key!r} has no features in {self.folder.name}: run pretrain again")
-        return SequenceFeatures(self.folder / f"{key}.safetensors")
+        return SequenceFeatures(self._places[key])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._ids)
+        return iter(self._places)
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._places)
 
 
 @dataclass(frozen=True)
@@ -109,36 +114,40 @@ class FrameFeatureDataset(AbstractDataset[FeatureStream, FrameFeatures]):
         self.metadata = metadata
 
     def save(self, data: FeatureStream) -> None:
-        from safetensors.numpy import save_file
-
-        self._filepath.mkdir(parents=True, exist_ok=True)
         wanted = [_checked(i) for i in data.ids]
         same = self._fingerprint() == data.fingerprint
+        self._filepath.mkdir(parents=True, exist_ok=True)
         (self._filepath / "ids.txt").unlink(missing_ok=True)  # incomplete until every file is there
-        for old in self._filepath.glob("*.safetensors"):
-            if not same or old.stem not in wanted:
-                old.unlink()
-        for left in self._filepath.glob(".*.tmp"):  # by a run that was killed
-            left.unlink()
+        self._clear(frozenset(wanted) if same else frozenset())
         (self._filepath / "fingerprint.txt").write_text(data.fingerprint + "\n")
-        missing = [i for i in wanted if not (self._filepath / f"{i}.safetensors").is_file()]
-        if len(missing) < len(wanted):
-            _LOG.info(
-                "Features of %d of %d sequences are there already.", len(wanted) - len(missing), len(wanted)
-            )
-        for key, arrays in data.compute(missing):
-            temporary = self._filepath / f".{key}.tmp"
-            try:
-                save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, str(temporary))
-                os.replace(temporary, self._filepath / f"{key}.safetensors")
-            finally:
-                temporary.unlink(missing_ok=True)
-        lost = [i for i in wanted if not (self._filepath / f"{i}.safetensors").is_file()]
-        if lost:
+        there = _stored(self._filepath)
+        missing = [i for i in wanted if i not in there]
+        if there:
+            _LOG.info("Features of %d of %d sequences are there already.", len(there), len(wanted))
+        for (key, arrays), shard in zip(data.compute(missing), self._shards(), strict=False):
+            _write(shard / f"{key}{_SUFFIX}", arrays)
+        there = _stored(self._filepath)
+        if lost := [i for i in wanted if i not in there]:
             raise DatasetError(
                 f"{len(lost)} of {len(wanted)} sequences got no features, the first is {lost[0]!r}"
             )
         (self._filepath / "ids.txt").write_text("\n".join(wanted) + "\n")
+
+    def _clear(self, kept: frozenset[str]) -> None:
+        """Delete the files of other sequences, and what a killed run left half written."""
+        for key, path in _stored(self._filepath).items():
+            if key not in kept:
+                path.unlink()
+        for left in self._filepath.glob("shard_*/.*.tmp"):
+            left.unlink()
+
+    def _shards(self) -> Iterator[Path]:
+        """The folder of the next new file, again and again: the first that has room."""
+        for number in itertools.count():
+            shard = shard_folder(self._filepath, number)
+            shard.mkdir(exist_ok=True)
+            for _ in range(SHARD_SIZE - sum(1 for _ in shard.iterdir())):
+                yield shard
 
     def load(self) -> FrameFeatures:
         if not self._exists():
@@ -156,6 +165,23 @@ class FrameFeatureDataset(AbstractDataset[FeatureStream, FrameFeatures]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
+
+
+def _stored(folder: Path) -> dict[str, Path]:
+    """The file of every sequence that has one, by id."""
+    return {path.stem: path for path in sorted(folder.glob(f"shard_*/*{_SUFFIX}"))}
+
+
+def _write(path: Path, arrays: Arrays) -> None:
+    """Write a file whole or not at all."""
+    from safetensors.numpy import save_file
+
+    temporary = path.with_name(f".{path.stem}.tmp")
+    try:
+        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, str(temporary))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _checked(key: str) -> str:
