@@ -1,7 +1,7 @@
 """Which codec stores depth: size, and the time to read a whole walk and a single frame of it.
 
 ``pytest benchmarks/test_codecs.py -s`` prints the table. The rule by which the default is chosen: of the codecs
-that give back every millimetre and do not keep a reader waiting, the smallest. A reader of a single frame, or of a
+that give back every millimetre and do not keep a reader waiting, the smallest. A reader of one frame, or of a
 whole walk, waits for the colour video too: single frames of depth must be there as soon as those of colour, whole
 walks in twice the time. (HEVC's single frame is decoded from the start of the walk here, as H.264's is.)
 """
