@@ -14,7 +14,7 @@ from vln_heatmap.params import AgentParams, HouseParams
 from vln_heatmap.simulation.houses import generate_house
 from vln_heatmap.simulation.recording import Mount, record
 from vln_heatmap.simulation.scenarios import SCENARIOS
-from vln_heatmap.simulation.scene import Scene
+from vln_heatmap.simulation.scene import Instance, Scene
 from vln_heatmap.simulation.simulators import make_simulator
 from vln_heatmap.simulation.simulators.base import Simulator
 from vln_heatmap.simulation.take import Take
@@ -85,3 +85,32 @@ def floor_walk() -> Sequence:
     rows[:, :3], rows[:, 4] = place, -1.35
     rows[:, 0] += np.linspace(-0.2, 0.2, LENGTH)
     return recorded(Take(free_walk(rows)), sim, scene)
+
+
+@cache
+def split_level() -> tuple[Simulator, Scene]:
+    """Two floors 1.36 m apart, 3 m x 3 m each, joined by a straight flight of eight steps 1.4 m wide."""
+    rise, tread = 0.17, 0.28
+    boxes = [((0.0, -0.2, 0.0), (3.0, 0.0, 3.0))]
+    boxes += [((0.8, -0.2, 3 + k * tread), (2.2, (k + 1) * rise, 3 + (k + 1) * tread)) for k in range(7)]
+    boxes += [((0.0, -0.2, 3 + 7 * tread), (3.0, 8 * rise, 6 + 7 * tread))]
+    corners = np.array(list(np.ndindex(2, 2, 2)))  # [8, 3]
+    vertices = np.concatenate([np.where(corners, high, low) for low, high in boxes]).astype(np.float32)
+    sides = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    box = np.array([face for a, b, c, d in sides for face in ((a, b, c), (a, c, d))])  # [12, 3]
+    faces = np.concatenate([box + 8 * k for k in range(len(boxes))]).astype(np.int32)
+    scene = Scene(
+        name="split_level",
+        seed=None,
+        vertices=vertices,
+        normals=np.tile(np.array([0, 1, 0], np.float32), (len(vertices), 1)),
+        uvs=np.zeros((len(vertices), 2), np.float32),
+        faces=faces,
+        face_instance=np.ones(len(faces), np.int32),
+        face_texture=np.zeros(len(faces), np.int32),
+        textures=np.full((1, 4, 4, 3), 128, np.uint8),
+        instances=(Instance(1, "floor", "", -1, (0.0, -0.2, 0.0), (3.0, 8 * rise, 6 + 7 * tread)),),
+    )
+    sim = make_simulator("auto", PinholeCamera(32, 32, 90.0), agent=AGENT)
+    sim.load(scene)
+    return sim, scene

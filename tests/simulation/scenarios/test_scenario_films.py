@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from studio import AGENT, LENGTH, SIZE, filmed, floor_walk, recorded, recording, stage_in, studio
+from studio import AGENT, LENGTH, SIZE, filmed, floor_walk, recorded, recording, split_level, stage_in, studio
 
 from vln_heatmap.datasets.sequence import Sequence, read_motions
-from vln_heatmap.simulation.scenarios import PARTS, SCENARIOS, ScenarioNotPossibleError
+from vln_heatmap.params import HouseParams
+from vln_heatmap.simulation.questions import QUESTIONS
+from vln_heatmap.simulation.scenarios import PARTS, SCENARIOS, Scenario, ScenarioNotPossibleError
 from vln_heatmap.simulation.simulators.base import MOVE
-from vln_heatmap.simulation.trajectories import WalkRequest
+from vln_heatmap.simulation.strategies import STRATEGIES
+from vln_heatmap.simulation.trajectories import TRAJECTORIES, WalkRequest
 from vln_heatmap.simulation.trajectories.free_motion import FRAME_METRES, FRAME_TURN
 
 BY_PART = {
@@ -95,6 +98,15 @@ def test_there_is_a_scenario_for_every_subtype_of_the_plan() -> None:
     assert set(OTHERS) == set(SCENARIOS)
 
 
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+def test_scenarios_name_what_there_is(scenario: Scenario) -> None:
+    assert scenario.strategy in TRAJECTORIES.keys() | STRATEGIES.keys()
+    assert set(scenario.questions) <= QUESTIONS.keys()
+    assert HouseParams(**scenario.house).model_fields_set == set(scenario.house)
+    assert scenario.limit[0] <= scenario.limit[1]
+    assert not scenario.holds(math.nan)
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_film_is_what_its_name_says(name: str) -> None:
     value = SCENARIOS[name].measure(recording(name))
@@ -175,6 +187,16 @@ def test_vertical_motion_lifts_the_camera_where_there_are_no_stairs() -> None:
     take = scenario.film(sim, scene, np.random.default_rng(0), WalkRequest(LENGTH, AGENT, scene=scene))
     assert np.ptp([step.state.position[1] for step in take.walk.steps]) == 0
     assert math.isclose(np.ptp([step.lift for step in take.walk.steps]), 0.8, rel_tol=0.02)
+    assert scenario.holds(scenario.measure(recorded(take, sim, scene)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_vertical_motion_takes_the_stairs_where_there_are_any(seed: int) -> None:
+    sim, scene = split_level()
+    scenario = SCENARIOS["vertical_motion"]
+    take = scenario.film(sim, scene, np.random.default_rng(seed), WalkRequest(LENGTH, AGENT, scene=scene))
+    assert np.ptp([step.state.position[1] for step in take.walk.steps]) >= 0.5
+    assert all(step.lift == 0 for step in take.walk.steps)
     assert scenario.holds(scenario.measure(recorded(take, sim, scene)))
 
 

@@ -16,10 +16,10 @@ from vln_heatmap.simulation.relations import box_gap
 from vln_heatmap.simulation.scenarios import measures_things
 from vln_heatmap.simulation.scenarios.base import Scenario
 from vln_heatmap.simulation.scenarios.recorded import SEEN_WELL
-from vln_heatmap.simulation.scenarios.stage import MOST_SURVEYED, Rows, Stage, draw, filming, share_of
+from vln_heatmap.simulation.scenarios.stage import MOST_SURVEYED, Stage, draw, filming, share_of
 from vln_heatmap.simulation.scene import Instance
 from vln_heatmap.simulation.take import Take
-from vln_heatmap.simulation.trajectories.free_motion import free_walk
+from vln_heatmap.simulation.trajectories.free_motion import FRAME_TURN, free_walk, motion
 
 PART = "spatial_reasoning"
 LEAST_MOVE = 0.5  # metres
@@ -51,6 +51,8 @@ def film_object_motion(stage: Stage) -> Take | None:
     middle = thing.centre + ease[:, None] * shift * stage.rng.uniform(0.3, 0.9)
     rows = np.concatenate([stage.gaze(row[None, :3], point) for point in middle])
     rows[:, 3] = np.unwrap(rows[:, 3])
+    if motion(rows)[1].max() > FRAME_TURN:
+        return None
     return Take(free_walk(rows), motions={thing.id: _shifts(ease, shift)}, focus=(thing.id,))
 
 
@@ -172,7 +174,7 @@ def _watching(stage: Stage, thing: Instance, shift: NDArray[np.float64]) -> NDAr
     middle = thing.centre + shift / 2
     spots = stage.around(middle, _CAMERA_GAP, 3.5)
     clear = [spot for spot in spots if _distance(spot, thing, shift) >= _CAMERA_GAP][: MOST_SURVEYED // 2]
-    rows: Rows = stage.gaze(np.array(clear), middle) if clear else np.zeros((0, 6))
+    rows = stage.gaze(np.array(clear), middle)
     seen = [row for row in rows if share_of(stage.view(row), thing.id) >= _WELL]
     if seen:
         stage.sim.move({thing.id: _shifts(np.ones(1), shift)[0]})

@@ -88,7 +88,7 @@ def film_inside_outside(stage: Stage) -> Take | None:
     rooms = np.array([stage.scene.room_at(x, z, y) for x, y, z in spots])
     ends = []
     for side in (rooms == thing.room, (rooms != thing.room) & (rooms >= 0)):
-        rows = stage.gaze(spots[side][: MOST_SURVEYED // 2], thing.centre) if side.any() else ()
+        rows = stage.gaze(spots[side][: MOST_SURVEYED // 2], thing.centre)
         ends.append([row for row in rows if share_of(stage.view(row), thing.id) >= _WELL])
     for inside, outside in nearest_pairs(*ends):
         path = stage.path(inside[:3], outside[:3])

@@ -114,6 +114,8 @@ class Stage:
 
     def gaze(self, points: NDArray[np.float64], target: ArrayLike) -> Rows:
         """Poses [N, 6] on points [N, 3] that look at a world point [3]; never steeper than 40 degrees."""
+        if not len(points):
+            return np.zeros((0, 6))
         rows = looking_at(points, target, self.eye)
         rows[:, 4] = np.clip(rows[:, 4], -_TILT, _TILT)
         return rows
@@ -208,9 +210,7 @@ def gazing_path(
         Dense poses [N, 6] that fit into the stage's length; None if none is found.
     """
     point = target.centre if isinstance(target, Instance) else target
-    rows = stage.gaze(stage.around(target, near, far)[:MOST_SURVEYED], point) if len(stage.spots) else None
-    if rows is None or not len(rows):
-        return None
+    rows = stage.gaze(stage.around(target, near, far)[:MOST_SURVEYED], point)
     good = [row for row in rows if accept(stage.view(row))]
     value = prefer or (lambda a, b: float(np.linalg.norm(a[:3] - b[:3])))
     pairs = sorted(((value(a, b), k) for k, (a, b) in enumerate(combinations(good, 2))), reverse=True)
