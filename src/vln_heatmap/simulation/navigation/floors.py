@@ -26,19 +26,29 @@ from vln_heatmap.simulation.navigation.plans import clip_to_slab, highest, raste
 STEP_HEIGHT = 0.1  # metres; what is lower lies on the floor
 CLIMB = 0.2  # metres between neighbouring floors that the agent steps up or down
 TREAD = 0.25  # metres; the walking height is averaged over this, which makes a ramp of a staircase
+FLATNESS = 2e-3  # metres; floors that differ by less have one height, faces that rise by less are flat
 LEVEL_NORMAL = 0.7  # |n_y| of faces that count as floor
 LEAST_RADIUS = 1.2  # cells; a thinner body would slip between the corners of a slanted wall's cells
 NEIGHBOURS = np.ones((3, 3), bool)
+SIGHT = 2.0  # metres round a floor in which its clearance is measured
 Mask = NDArray[np.bool_]
+Window = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
 class Band:
-    """Floor between the heights ``low`` and ``high`` counts as level, at height ``level`` (metres)."""
+    """Floor between the heights ``low`` and ``high`` (metres) counts as level.
+
+    Attributes:
+        level: at this height.
+        flat, sloping: which faces count as floor.
+    """
 
     low: float
     level: float
     high: float
+    flat: bool = True
+    sloping: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,8 +85,12 @@ class Plans:
     agent: AgentParams
     origin: NDArray[np.float64]
     shape: tuple[int, int]
+    _places: dict[Band, tuple[int, int, int, int]] = field(default_factory=dict)
     _grounds: dict[Band, Mask] = field(default_factory=dict)
+    _roomies: dict[Band, Mask] = field(default_factory=dict)
+    _opens: dict[Band, Mask] = field(default_factory=dict)
     _rooms: dict[Band, Mask] = field(default_factory=dict)
+    _means: dict[tuple[Band, bool], NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def radius(self) -> float:
@@ -103,35 +117,45 @@ class Plans:
     def floors(self) -> list[Floor]:
         """All stretches of floor that are joined to the ground storey by climbs, upwards."""
         reached = self._reached()
-        while useless := self._without_centre(reached):
-            reached = {
-                band: cells & ~useless[band] if band in useless else cells for band, cells in reached.items()
-            }
-        bands = sorted(reached, key=lambda band: band.level)
-        shares = {band: self._mean(reached[band]) for band in bands}
-        sums = {band: self._mean(np.where(reached[band], self._heights(band), 0.0)) for band in bands}
+        gaps = {band: self._gaps(reached, band) for band in reached}
+        while useless := self._without_centre(reached, gaps):
+            reached |= {band: reached[band] & ~cells for band, cells in useless.items()}
+            gaps = {band: self._gaps(reached, band) for band in reached}
         floors = []
-        for band in bands:
-            gaps = self._gaps(reached, band)
-            free = reached[band] & (gaps >= self.radius)
-            near = [other for other in bands if _within_climb(band, other)]
-            share = np.maximum(sum(shares[other] for other in near), 1e-9)
-            mean = np.round(sum(sums[other] for other in near) / share, 6)  # so that level is exactly level
-            heights = np.where(free, mean, band.level)
-            floors.append(Floor(band.level, free, heights, gaps.astype(np.float32)))
+        for band in sorted(reached, key=lambda band: band.level):
+            free = reached[band] & (gaps[band] >= self.radius)
+            heights = self._walking_heights(reached, band)
+            floors.append(Floor(band.level, free, heights, gaps[band].astype(np.float32)))
         return floors
 
-    def _gaps(self, reached: dict[Band, Mask], band: Band) -> NDArray[np.float64]:
-        """Metres [Z, X] from each cell to the nearest one that is not open within a climb of a band."""
-        joined = [cells for other, cells in reached.items() if _within_climb(band, other)]
-        return np.asarray(ndimage.distance_transform_edt(np.logical_or.reduce(joined)) * self.agent.cell)
+    def _walking_heights(self, reached: dict[Band, Mask], band: Band) -> NDArray[np.float64]:
+        """Mean height [Z, X] of the floors within a climb of a band."""
+        near = [other for other in reached if _within_climb(band, other)]
+        if len(near) == 1:
+            return self._heights(band)
+        share = sum(self._mean(other, reached[other]) for other in near)
+        total = sum(self._mean(other, reached[other], self._heights(other)) for other in near)
+        mean = np.round(total / np.maximum(share, 1e-9), 6)  # so that level is exactly level
+        return np.where(reached[band], mean, band.level)
 
-    def _without_centre(self, reached: dict[Band, Mask]) -> dict[Band, Mask]:
+    def _gaps(self, reached: dict[Band, Mask], band: Band) -> NDArray[np.float64]:
+        """Metres [Z, X] from each cell of a band to the nearest one that is not open within a climb of it; what
+        is farther than ``SIGHT`` from all of its cells counts as not open."""
+        joined = np.logical_or.reduce([cells for b, cells in reached.items() if _within_climb(band, b)])
+        window = _window(reached[band], round(SIGHT / self.agent.cell))
+        gaps = np.zeros(self.shape)
+        near = ndimage.distance_transform_edt(np.pad(joined[window], 1))
+        gaps[window] = near[1:-1, 1:-1] * self.agent.cell
+        return gaps
+
+    def _without_centre(
+        self, reached: dict[Band, Mask], gaps: dict[Band, NDArray[np.float64]]
+    ) -> dict[Band, Mask]:
         """Pieces [Z, X] of the bands beside the ground's on which the agent's centre finds no place."""
         found = {}
         for band, cells in reached.items():
             if band.level != 0:
-                free = cells & (self._gaps(reached, band) >= self.radius)
+                free = cells & (gaps[band] >= self.radius)
                 rest = cells & ~ndimage.binary_propagation(free, NEIGHBOURS, mask=cells)
                 if rest.any():
                     found[band] = rest
@@ -139,39 +163,99 @@ class Plans:
 
     def _reached(self) -> dict[Band, Mask]:
         """Open cells [Z, X] by band of the ground storey and of all that climbs lead to from there."""
-        bands = list(_bands(self._low[self._level, 1], self._high[self._level, 1]))
-        ground = next(band for band in bands if band.level == 0)
+        bands = self._bands()
+        ground = bands[0]
         reached = {ground: self._open(ground, self._ground(ground))}
         waiting = [ground]
         while waiting:
             here = waiting.pop()
-            for band in bands:
-                if band in (here, ground) or not _within_climb(band, here):
+            near = ndimage.binary_dilation(reached[here], NEIGHBOURS)
+            for band in bands[1:]:
+                if band == here or not _within_climb(band, here) or not near[self._place(band)].any():
                     continue
-                above = [b for b in bands if b.level > band.level and _within_climb(b, band)]
-                room = self._with_room(band, above)
+                room = self._with_room(band, bands)
                 before = reached.get(band, np.zeros(self.shape, bool))
-                start = before | (room & ndimage.binary_dilation(reached[here], NEIGHBOURS))
-                after = ndimage.binary_propagation(start, mask=room) if start.any() else start
-                if after.sum() > before.sum():
-                    reached[band] = after
+                start = before | (room & near)
+                if (start & ~before).any():
+                    reached[band] = ndimage.binary_propagation(start, mask=room)
                     waiting.append(band)
         return reached
+
+    def _bands(self) -> list[Band]:
+        """Bands that hold all floor on which the body may find room, first that of the ground.
+
+        One for each height at which there is flat floor, and a stack of them over the heights of slopes.
+        """
+        corners = self.corners[self._level][..., (0, 2)]  # [L, 3, 2]
+        one, other = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        areas = np.abs(one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]) / 2  # [L]
+        low, high = self._low[self._level, 1], self._high[self._level, 1]
+        sloping = self._sloping[self._level]
+        beside = (high >= STEP_HEIGHT) | (low < -STEP_HEIGHT)
+        bands = [*_flat_bands(low[beside & ~sloping], areas[beside & ~sloping], self._least_area)]
+        for start, stop in ((-np.inf, -STEP_HEIGHT), (STEP_HEIGHT, np.inf)):
+            bands += _stack(low[sloping], high[sloping], start, stop)
+        return [Band(-STEP_HEIGHT, 0.0, STEP_HEIGHT), *bands]
+
+    @property
+    def _least_area(self) -> float:
+        """Half of the body's disc, m^2: on less, even a tread gives no hold."""
+        return float(np.pi * self.radius**2 / 2)
+
+    @cached_property
+    def _sloping(self) -> Mask:
+        return np.asarray(self._high[:, 1] - self._low[:, 1] > FLATNESS)
+
+    def _faces(self, band: Band) -> Mask:
+        """Which triangles [F] are floor of a band."""
+        kind = (self._sloping & band.sloping) | (~self._sloping & band.flat)
+        return self._level & kind & self._between(band.low, band.high)
+
+    def _place(self, band: Band, margin: float = 0.0) -> Window:
+        """The part of the grid round the floor of a band and ``margin`` metres more."""
+        if band not in self._places:
+            faces = self._faces(band)
+            low = (self._low[faces][:, (0, 2)].min(0) - self.origin) / self.agent.cell
+            high = (self._high[faces][:, (0, 2)].max(0) - self.origin) / self.agent.cell
+            self._places[band] = (*low.astype(int)[::-1].tolist(), *high.astype(int)[::-1].tolist())
+        top, left, bottom, right = self._places[band]
+        more = round(margin / self.agent.cell)
+        return (
+            slice(max(top - more, 0), bottom + 1 + more),
+            slice(max(left - more, 0), right + 1 + more),
+        )
+
+    def _roomy(self, band: Band, bands: list[Band]) -> Mask:
+        """The cells [Z, X] with floor in a band that are wide enough for the body, whatever stands on them."""
+        if band not in self._roomies:
+            grounds = [self._ground(other) for other in (band, *self._above(band, bands))]
+            self._roomies[band] = grounds[0] & self._opening(np.logical_or.reduce(grounds))
+        return self._roomies[band]
+
+    def _above(self, band: Band, bands: list[Band]) -> list[Band]:
+        """The bands up to a climb higher that have floor near that of a band."""
+        higher = [b for b in bands if b.level > band.level and _within_climb(b, band)]
+        place = self._place(band, 2 * self.radius)
+        return [
+            b for b in higher if all(_overlap(*sides) for sides in zip(place, self._place(b), strict=True))
+        ]
 
     def _ground(self, band: Band) -> Mask:
         """Cells [Z, X] with floor in a band."""
         if band not in self._grounds:
-            level = self.corners[self._level & self._between(band.low, band.high)]
-            polygons = clip_to_slab(level, band.low, band.high)
+            polygons = clip_to_slab(self.corners[self._faces(band)], band.low, band.high)
             self._grounds[band] = rasterize(polygons, self.shape, self.origin, self.agent.cell)
         return self._grounds[band]
 
     def _open(self, band: Band, ground: Mask) -> Mask:
         """Those cells [Z, X] of the ground of a band that have head room."""
-        low, high = band.level + STEP_HEIGHT, band.level + self.agent.height
-        chosen = np.flatnonzero(self._between(low, high))
-        polygons = clip_to_slab(self.corners[chosen[self._over(ground, chosen)]], low, high)
-        return ground & ~rasterize(polygons, self.shape, self.origin, self.agent.cell)
+        if band not in self._opens:
+            low, high = band.level + STEP_HEIGHT, band.level + self.agent.height
+            chosen = np.flatnonzero(self._between(low, high))
+            polygons = clip_to_slab(self.corners[chosen[self._over(ground, chosen)]], low, high)
+            obstacles = rasterize(polygons, self.shape, self.origin, self.agent.cell)
+            self._opens[band] = ground & ~obstacles
+        return self._opens[band]
 
     def _between(self, low: float, high: float) -> Mask:
         """Which triangles [F] reach between two heights."""
@@ -185,34 +269,42 @@ class Plans:
         x1, z1 = x1 + 1, z1 + 1
         return np.asarray(total[z1, x1] - total[z0, x1] - total[z1, x0] + total[z0, x0] > 0)
 
-    def _with_room(self, band: Band, above: list[Band]) -> Mask:
+    def _with_room(self, band: Band, bands: list[Band]) -> Mask:
         """Open cells of a band on which the body finds room, counting the bands that are a climb higher.
 
         That is the opening of the open cells by the body's disc: what remains can be covered with discs. It
         leaves the treads of a staircase, and takes away a sill. Most floors fail for want of size, before
-        anything is known of what stands on them.
+        anything is known of what stands on them. Under the boards of a floor there may be another one: the
+        higher counts.
         """
         if band not in self._rooms:
-            grounds = [self._ground(other) for other in (band, *above)]
-            wide = [g & self._opening(np.logical_or.reduce(grounds)) for g in grounds]
-            if wide[0].any():
-                cells = [self._open(b, w) for b, w in zip((band, *above), wide, strict=True)]
-                self._rooms[band] = cells[0] & self._opening(np.logical_or.reduce(cells))
-            else:
-                self._rooms[band] = wide[0]
+            cells = self._roomy(band, bands)
+            if cells.any():
+                cells = self._open(band, cells)
+                above = self._above(band, bands)
+                wide = [cells, *(self._open(b, self._roomy(b, bands)) for b in above)]
+                cells = cells & self._opening(np.logical_or.reduce(wide))
+                for other in above:
+                    if other.level - band.level <= STEP_HEIGHT and cells.any():
+                        cells = cells & ~self._with_room(other, bands)
+            self._rooms[band] = cells
         return self._rooms[band]
 
     def _opening(self, cells: Mask) -> Mask:
         """What discs of the body's radius within a mask [Z, X] can cover."""
-        core = ndimage.distance_transform_edt(cells) * self.agent.cell >= self.radius
-        if not core.any():
-            return core
-        return np.asarray(ndimage.distance_transform_edt(~core) * self.agent.cell <= self.radius)
+        result = np.zeros_like(cells)
+        if cells.any():
+            window = _window(cells)
+            core = ndimage.distance_transform_edt(np.pad(cells[window], 1)) * self.agent.cell >= self.radius
+            if core.any():
+                near = ndimage.distance_transform_edt(~core) * self.agent.cell <= self.radius
+                result[window] = near[1:-1, 1:-1]
+        return result
 
     def _heights(self, band: Band) -> NDArray[np.float64]:
         """Height [Z, X] of the floor in a band: its level, or that of a slope where nothing else is."""
-        chosen = self._level & self._between(band.low, band.high)
-        slope = chosen & (self._high[:, 1] - self._low[:, 1] > 1e-3)
+        chosen = self._faces(band)
+        slope = chosen & self._sloping
         if not slope.any():
             return np.full(self.shape, band.level)
         origin, cell = self.origin, self.agent.cell
@@ -220,24 +312,40 @@ class Plans:
         heights = highest(self.corners[slope], self.shape, origin, cell).clip(band.low, band.high)
         return np.where(flat | np.isnan(heights), band.level, heights)
 
-    def _mean(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Mean of values [Z, X] over a square as long as a tread round each cell."""
-        size = round(TREAD / self.agent.cell) | 1
-        return np.asarray(ndimage.uniform_filter(values.astype(np.float64), size, mode="constant"))
+    def _mean(self, band: Band, cells: Mask, values: Any = 1.0) -> NDArray[np.float64]:
+        """Mean of values [Z, X] that count as 0 but on a band's cells, over a tread-sized square round each."""
+        if (band, np.isscalar(values)) not in self._means:
+            size = round(TREAD / self.agent.cell) | 1
+            spread = ndimage.uniform_filter(np.where(cells, values, 0.0), size, mode="constant")
+            self._means[band, np.isscalar(values)] = spread
+        return self._means[band, np.isscalar(values)]
+
+
+def _window(cells: Mask, margin: int = 0) -> Window:
+    """The rectangle round the cells of a mask [Z, X] and ``margin`` cells more."""
+    rows, columns = np.flatnonzero(cells.any(1)), np.flatnonzero(cells.any(0))
+    if len(rows) == 0:
+        return np.s_[0:0, 0:0]
+    sides = [slice(max(int(i[0]) - margin, 0), int(i[-1]) + 1 + margin) for i in (rows, columns)]
+    return sides[0], sides[1]
+
+
+def _overlap(one: slice, other: slice) -> bool:
+    return bool(one.start < other.stop and other.start < one.stop)
 
 
 def _within_climb(one: Band, other: Band) -> bool:
     return abs(one.level - other.level) <= CLIMB + 1e-6
 
 
-def _bands(low: NDArray[np.float64], high: NDArray[np.float64]) -> Iterator[Band]:
-    """Bands, upwards, that hold all level faces with least and greatest heights [F]: the ground's and others.
-
-    Each begins at the lowest face that the one below it does not hold, and has that face's height.
-    """
-    yield from _stack(low, high, -np.inf, -STEP_HEIGHT)
-    yield Band(-STEP_HEIGHT, 0.0, STEP_HEIGHT)
-    yield from _stack(low, high, STEP_HEIGHT, np.inf)
+def _flat_bands(heights: NDArray[np.float64], areas: NDArray[np.float64], least: float) -> Iterator[Band]:
+    """A band for each height of flat faces [F] that have at least some area (m^2) in all."""
+    order = np.argsort(heights)
+    heights, areas = heights[order], areas[order]
+    for part in np.split(np.arange(len(heights)), np.flatnonzero(np.diff(heights) > FLATNESS) + 1):
+        if areas[part].sum() >= least:
+            low, high = float(heights[part[0]]), float(heights[part[-1]])
+            yield Band(low, low, high, sloping=False)
 
 
 def _stack(low: NDArray[np.float64], high: NDArray[np.float64], start: float, stop: float) -> Iterator[Band]:
@@ -249,4 +357,4 @@ def _stack(low: NDArray[np.float64], high: NDArray[np.float64], start: float, st
         bottom = max(start, float(low[left].min()))
         level = min(bottom + STEP_HEIGHT, float(high[left & (low <= bottom)].max()))
         start = min(level + STEP_HEIGHT, stop)
-        yield Band(bottom, level, start)
+        yield Band(bottom, level, start, flat=False)

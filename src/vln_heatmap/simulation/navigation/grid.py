@@ -336,6 +336,16 @@ class NavigationGrid:
         offsets = [(0, *side) for side in SIDES] + [(-1, 0, 0), (1, 0, 0)][: 2 * (len(planes) > 1)]
         return MCP_Geometric(np.where(planes, 1.0, -1.0), offsets=offsets, sampling=(1e-3, 1.0, 1.0))
 
+    def _hopeful(self, start: Points, ends: Points, between: Points) -> Mask:
+        """Whether all is free at some points [K, N, 2] (x, z) between a floor point [3] and others [N, 3]: [N]."""
+        free = self._look_up(self.free, between)  # [S, K, N]
+        if len(free) == 1:
+            return np.asarray(free[0].all(0))
+        first = free[np.argmax(self._holding(start))]  # [K, N], on the sheet of the start
+        last = free[np.argmax(self._holding(ends), axis=0), :, np.arange(len(ends))].T  # [K, N], of the ends
+        so_far, from_there = np.logical_and.accumulate(first), np.logical_and.accumulate(last[::-1])[::-1]
+        return np.asarray(so_far[-1] | from_there[0] | (so_far[:-1] & from_there[1:]).any(0))
+
     def _pull(self, path: Points) -> Points:
         """Drop the points [N, 3] that a straight walk can skip: always on to the farthest in sight."""
         kept = [0]
@@ -348,7 +358,7 @@ class NavigationGrid:
         later = path[here + 2 :]  # [M, 3]; the next point can always be reached
         t = np.arange(1, 8)[:, None, None] / 8
         between = (path[here] + t * (later - path[here]))[..., (0, 2)]  # [7, M, 2]
-        hopeful = np.flatnonzero(self._look_up(self._anywhere, between).all(axis=0))
+        hopeful = np.flatnonzero(self._hopeful(path[here], later, between))
         for end in range(
             len(hopeful), 0, -8
         ):  # a few at a time, farthest first: mostly the first few suffice

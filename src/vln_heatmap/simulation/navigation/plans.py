@@ -59,7 +59,18 @@ def rasterize(
     All polygons must lie inside the grid. Interiors are filled by winding number: each edge adds +-1 to the
     cells right of it, and all polygons are turned the same way round, so that a sum above 0 is inside.
     """
+    result = np.zeros(shape, bool)
+    if len(polygons) == 0:
+        return result
     points = (polygons - origin) / cell  # [G, N, 2] in cells
+    left, top = np.floor(points.min((0, 1))).astype(int).tolist()
+    right, bottom = (np.floor(points.max((0, 1))).astype(int) + 1).tolist()
+    result[top:bottom, left:right] = _filled(points - (left, top), (bottom - top, right - left))
+    return result
+
+
+def _filled(points: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """``rasterize`` for polygons [G, N, 2] (column, row) in cells."""
     ends = np.roll(points, -1, axis=1)
     area = (points[..., 0] * ends[..., 1] - points[..., 1] * ends[..., 0]).sum(1)  # [G]
     turned = np.where(area[:, None, None] > 0, 1.0, -1.0)

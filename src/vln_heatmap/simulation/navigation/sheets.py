@@ -105,18 +105,15 @@ class Sheets:
 def _numbers(floors: list[Floor]) -> list[int]:
     """The sheet of each floor: that of the floors a climb below it, or the first one after it where it fits."""
     numbers: list[int] = []
-    for floor in floors:
-        below = [n for n, f in zip(numbers, floors, strict=False) if floor.level - f.level <= CLIMB + 1e-6]
-        number = max(below, default=0)
-        while any(n == number and _collide(f, floor) for n, f in zip(numbers, floors, strict=False)):
+    near = [ndimage.binary_dilation(floor.free, NEIGHBOURS) for floor in floors]
+    for i, floor in enumerate(floors):
+        steps = [floor.level - lower.level for lower in floors[:i]]
+        number = max((numbers[j] for j, step in enumerate(steps) if step <= CLIMB + 1e-6), default=0)
+        # no cells over each other, nor neighbours that are more than a climb apart
+        taken = [near[j] if step > CLIMB + 1e-6 else floors[j].free for j, step in enumerate(steps)]
+        while any(
+            n == number and (cells & floor.free).any() for n, cells in zip(numbers, taken, strict=True)
+        ):
             number += 1
         numbers.append(number)
     return numbers
-
-
-def _collide(one: Floor, other: Floor) -> bool:
-    """Whether two floors have cells over each other, or neighbouring cells that are more than a climb apart."""
-    if (one.free & other.free).any():
-        return True
-    far = abs(one.level - other.level) > CLIMB + 1e-6
-    return far and bool((ndimage.binary_dilation(one.free, NEIGHBOURS) & other.free).any())
