@@ -133,6 +133,10 @@ def sample_row(sequence_id: str = "house_00000_00", **changes: object) -> dict[s
         "instruction": "",
         "kind": "everything",
         "referred": [],
+        "question": "",
+        "level": 0,
+        "levels": ["geometric"],
+        "weight": 1.0,
     }
     return row | changes
 

@@ -26,7 +26,14 @@ from vln_heatmap.nodes.normalize import (
 )
 from vln_heatmap.nodes.samples import COLUMNS, current_views
 from vln_heatmap.nodes.statistics import RANK_ERROR, Moments
-from vln_heatmap.params import FinetuneSampleParams, NormalizeParams, PretrainSampleParams
+from vln_heatmap.params import (
+    CollectParams,
+    FinetuneSampleParams,
+    LevelParams,
+    NormalizeParams,
+    PretrainSampleParams,
+    SamplingParams,
+)
 from vln_heatmap.pipelines.normalize import create_pipeline
 
 PIXELS = 100 * 100
@@ -61,7 +68,9 @@ def sequence(length: int, seen: dict[int, list[int]] | None = None, **metadata: 
             "state": list(rng.normal(size=(length, 6)).astype(np.float32)),
             "velocity": list(velocity.astype(np.float32)),
             "action": np.ones(length, np.int8),
+            "collided": False,
             "moved_ids": [[]] * length,
+            "moved_poses": [[]] * length,
             "visible_ids": visible,
             "visible_pixels": [[400] * len(ids) for ids in visible],
             "visible_u": [[0.1 * i for i in ids] for ids in visible],
@@ -94,6 +103,10 @@ def finetune(**changes: Any) -> NormalizeParams:
     """Parameters with fine-tuning samples only."""
     none = PretrainSampleParams(train=0, val=0, test=0)
     return NormalizeParams(finetune=FinetuneSampleParams(**changes), pretrain=none)
+
+
+#: A collection without levels.
+COLLECT = CollectParams()
 
 
 # --- splits ---------------------------------------------------------------------------------------------
@@ -225,7 +238,7 @@ def test_statistics_of_single_frames_are_refused() -> None:
 
 def test_candidates_are_the_frames_before_and_the_last_frame_is_a_current_view() -> None:
     sequences = {"a_00": sequence(12), "b_00": sequence(20)}
-    samples = index_samples(sequences, splits_of(sequences), finetune(train=5, min_candidates=6))
+    samples = index_samples(sequences, splits_of(sequences), finetune(train=5, min_candidates=6), COLLECT)
     assert list(samples.columns) == list(COLUMNS)
     assert samples["sample_id"].tolist() == list(range(10))
     for row in samples.itertuples():
@@ -239,17 +252,17 @@ def test_candidates_are_the_frames_before_and_the_last_frame_is_a_current_view()
 def test_later_frames_are_candidates_in_training_only_and_only_if_asked() -> None:
     sequences = {"a_00": sequence(8)}
     params = finetune(train=8, val=8, min_candidates=2, any_frame=True)
-    training = index_samples(sequences, splits_of(sequences), params)
+    training = index_samples(sequences, splits_of(sequences), params, COLLECT)
     assert sorted(training["current"]) == list(range(8))
     for row in training.itertuples():
         assert row.candidates == [frame for frame in range(8) if frame != row.current]
-    validation = index_samples(sequences, splits_of(sequences, "val"), params)
+    validation = index_samples(sequences, splits_of(sequences, "val"), params, COLLECT)
     assert all(max(row.candidates) < row.current for row in validation.itertuples())
 
 
 def test_short_sequences_give_what_they_can() -> None:
     sequences = {f"s_{n:02d}": sequence(n) for n in (1, 2, 5)}
-    samples = index_samples(sequences, splits_of(sequences), finetune(train=4, min_candidates=8))
+    samples = index_samples(sequences, splits_of(sequences), finetune(train=4, min_candidates=8), COLLECT)
     views = samples.set_index("sequence_id")["current"].to_dict()
     assert views == {"s_02": 1, "s_05": 4}  # the last frame alone; nothing where there is one frame
 
@@ -275,7 +288,7 @@ def test_current_views_are_different_and_late_enough(
 
 def test_without_instructions_everything_is_asked() -> None:
     sequences = {"a_00": sequence(30, {t: [1] for t in range(30)})}  # nothing but a wall
-    samples = index_samples(sequences, splits_of(sequences), finetune(train=20, everything=0))
+    samples = index_samples(sequences, splits_of(sequences), finetune(train=20, everything=0), COLLECT)
     assert set(samples["kind"]) == {"everything"}
     assert set(samples["instruction"]) == {""}
     assert not samples["referred"].map(len).any()
@@ -284,8 +297,8 @@ def test_without_instructions_everything_is_asked() -> None:
 def test_kinds_come_in_the_shares_of_the_parameters() -> None:
     route = {"text": "walk to the bed", "kind": "route", "instances": [4], "frame": None}
     sequences = {f"s_{i:02d}": sequence(60, instructions=[route]) for i in range(20)}
-    params = finetune(train=50, everything=0.5, phrases=0.3, route=0.2, visible=1.0)
-    samples = index_samples(sequences, splits_of(sequences), params)
+    params = finetune(train=50, everything=0.5, phrases=0.3, route=0.2, reasoning=0, visible=1.0)
+    samples = index_samples(sequences, splits_of(sequences), params, COLLECT)
     kinds = samples["kind"].replace(["category", "attribute", "relation"], "phrase")
     shares = kinds.value_counts(normalize=True)
     assert len(samples) == 1000
@@ -298,8 +311,8 @@ def test_kinds_come_in_the_shares_of_the_parameters() -> None:
 def test_phrases_are_about_something_in_view_or_honestly_about_nothing() -> None:
     half = {t: [1, 2] if t < 30 else [1, 4] for t in range(60)}  # first the chair, then the bed
     sequences = {f"s_{i:02d}": sequence(60, half) for i in range(20)}
-    params = finetune(train=40, everything=0, phrases=1, route=0, visible=0.7)
-    samples = index_samples(sequences, splits_of(sequences), params)
+    params = finetune(train=40, everything=0, phrases=1, route=0, reasoning=0, visible=0.7)
+    samples = index_samples(sequences, splits_of(sequences), params, COLLECT)
     in_view = [
         bool(set(row.referred) & set(half[row.current])) for row in samples.itertuples() if row.instruction
     ]
@@ -312,16 +325,16 @@ def test_what_covers_too_little_of_the_view_is_neither_in_view_nor_absent() -> N
     tiny.frames["visible_pixels"] = [[400, 20]] * 30  # the chair: 0.2 % of the image
     phrase = {"text": "the chair", "kind": "category", "instances": [2], "frame": None}
     tiny.metadata["instructions"] = [phrase]
-    params = finetune(train=20, everything=0, phrases=1, route=0, new_phrases=0, visible=0.5)
-    samples = index_samples({"a_00": tiny}, splits_of({"a_00": tiny}), params)
+    params = finetune(train=20, everything=0, phrases=1, route=0, reasoning=0, new_phrases=0, visible=0.5)
+    samples = index_samples({"a_00": tiny}, splits_of({"a_00": tiny}), params, COLLECT)
     assert set(samples["kind"]) == {"everything"}
 
 
 def test_instructions_that_name_nothing_are_not_used() -> None:
     empty = {"text": "go straight on", "kind": "route", "instances": [], "frame": None}
     sequences = {"a_00": sequence(30, instructions=[empty])}
-    params = finetune(train=20, everything=0, phrases=0, route=1)
-    assert set(index_samples(sequences, splits_of(sequences), params)["kind"]) == {"everything"}
+    params = finetune(train=20, everything=0, phrases=0, route=1, reasoning=0)
+    assert set(index_samples(sequences, splits_of(sequences), params, COLLECT)["kind"]) == {"everything"}
 
 
 def test_pretraining_asks_for_things_seen_in_that_frame() -> None:
@@ -330,7 +343,7 @@ def test_pretraining_asks_for_things_seen_in_that_frame() -> None:
     sequences = {"a_00": sequence(10, seen, instructions=[recorded])}
     none = FinetuneSampleParams(train=0)
     params = NormalizeParams(pretrain=PretrainSampleParams(train=10, phrases=3), finetune=none)
-    samples = index_samples(sequences, splits_of(sequences), params)
+    samples = index_samples(sequences, splits_of(sequences), params, COLLECT)
     assert set(samples["task"]) == {"pretrain"}
     assert set(samples["current"]) == set(range(10))
     for row in samples.itertuples():
@@ -343,32 +356,103 @@ def test_pretraining_asks_for_things_seen_in_that_frame() -> None:
 
 def test_a_sequence_has_the_same_samples_whatever_else_there_is() -> None:
     sequences = {f"s_{i:02d}": sequence(25) for i in range(5)}
-    together = index_samples(sequences, splits_of(sequences), NormalizeParams())
-    again = index_samples(sequences, splits_of(sequences), NormalizeParams())
+    together = index_samples(sequences, splits_of(sequences), NormalizeParams(), COLLECT)
+    again = index_samples(sequences, splits_of(sequences), NormalizeParams(), COLLECT)
     pd.testing.assert_frame_equal(together, again)
     alone = {"s_03": sequences["s_03"]}
-    one = index_samples(alone, splits_of(alone), NormalizeParams())
+    one = index_samples(alone, splits_of(alone), NormalizeParams(), COLLECT)
     mine = together[together["sequence_id"] == "s_03"].reset_index(drop=True)
     pd.testing.assert_frame_equal(one.drop(columns="sample_id"), mine.drop(columns="sample_id"))
     assert not np.array_equal(together.loc[together["sequence_id"] == "s_01", "current"], mine["current"])
 
 
+def reasoning(text: str, instances: list[int], frame: int | None) -> dict[str, Any]:
+    """A recorded question."""
+    answer = {"answer": "yes", "distractors": [], "steps": []}
+    known = {"kind": "reasoning", "question": "between", "level": 3, **answer}
+    return {"text": text, "instances": instances, "frame": frame, **known}
+
+
+def test_a_question_about_a_view_goes_with_that_view() -> None:
+    asked = [reasoning("what is behind you?", [4], 7), reasoning("what is between them?", [2], None)]
+    sequences = {"a_00": sequence(30, instructions=asked)}
+    params = finetune(train=25, everything=0, phrases=0, route=0, reasoning=1, new_questions=0)
+    samples = index_samples(sequences, splits_of(sequences), params, COLLECT)
+    assert set(samples["kind"]) == {"reasoning"}
+    assert set(samples["question"]) == {"between"}
+    assert set(samples["level"]) == {3}
+    bound = samples.loc[samples["instruction"] == "what is behind you?", "current"]
+    assert set(bound) <= {7}
+    assert (samples["instruction"] == "what is between them?").sum() >= 21
+
+
+def test_new_questions_are_asked_too() -> None:
+    seen = {t: [1, 2, 3, 4] if t < 15 else [1, 3] for t in range(30)}
+    sequences = {f"s_{i:02d}": sequence(30, seen) for i in range(4)}
+    params = finetune(train=12, everything=0, phrases=0, route=0, reasoning=1)
+    samples = index_samples(sequences, splits_of(sequences), params, COLLECT)
+    assert samples["question"].nunique() > 1
+    assert set(samples.loc[samples["question"] != "", "level"]) <= {2, 3}
+    assert (samples.loc[samples["question"] != "", "referred"].map(len) > 0).all()
+
+
+def test_phrases_have_the_level_of_their_kind() -> None:
+    sequences = {"a_00": sequence(40)}
+    samples = index_samples(sequences, splits_of(sequences), NormalizeParams(), COLLECT)
+    plain = samples[samples["question"] == ""]
+    expected = {"everything": 0, "category": 1, "attribute": 1, "relation": 2}
+    assert (plain["level"] == plain["kind"].map(expected)).all()
+
+
+def test_weights_give_the_levels_of_the_losses_their_shares() -> None:
+    levels = [["geometric"], ["geometric"], ["geometric", "reasoning"], ["reasoning"], [], []]
+    sequences = {f"s{i}_00": sequence(20, scenario={"levels": own}) for i, own in enumerate(levels)}
+    splits = splits_of(sequences).assign(split=["train"] * 5 + ["val"])
+    shares = {"geometric": {"share": 0.4}, "reasoning": {"share": 0.16}}
+    collect = CollectParams.model_construct(levels={k: LevelParams(**v) for k, v in shares.items()})
+    samples = index_samples(sequences, splits, NormalizeParams(), collect)
+    assert samples["levels"].tolist() == [levels[int(i[1])] for i in samples["sequence_id"]]
+    assert (samples.loc[samples["split"] == "val", "weight"] == 1).all()
+    for _, rows in samples[samples["split"] == "train"].groupby("task"):
+        assert rows["weight"].mean() == pytest.approx(1)
+        for name, wanted in shares.items():
+            served = rows["levels"].map(lambda own, name=name: name in own)
+            assert rows.loc[served, "weight"].sum() / rows["weight"].sum() == pytest.approx(wanted["share"])
+    equal = index_samples(sequences, splits, NormalizeParams(sampling=SamplingParams(levels=False)), collect)
+    assert (equal["weight"] == 1).all()
+
+
+def test_good_sequences_are_drawn_more_often_if_asked() -> None:
+    sequences = {f"s{i}_00": sequence(20, quality={"overall": score}) for i, score in enumerate((0.5, 1.0))}
+    params = finetune(train=4).model_copy(update={"sampling": SamplingParams(quality=2.0)})
+    samples = index_samples(sequences, splits_of(sequences), params, COLLECT)
+    assert samples.groupby("sequence_id")["weight"].mean().to_dict() == pytest.approx(
+        {"s0_00": 0.4, "s1_00": 1.6}
+    )
+
+
+def test_what_was_imported_without_depth_gives_no_samples() -> None:
+    sequences = {"a_00": sequence(20), "b_00": sequence(20, absent=["depth"])}
+    samples = index_samples(sequences, splits_of(sequences), NormalizeParams(), COLLECT)
+    assert set(samples["sequence_id"]) == {"a_00"}
+
+
 def test_evaluation_splits_have_their_own_fixed_numbers() -> None:
     sequences = {f"s_{i:02d}": sequence(30) for i in range(3)}
     splits = splits_of(sequences).assign(split=["train", "val", "test"])
-    samples = index_samples(sequences, splits, finetune(train=9, val=2, test=5))
+    samples = index_samples(sequences, splits, finetune(train=9, val=2, test=5), COLLECT)
     assert samples.groupby("split").size().to_dict() == {"train": 9, "val": 2, "test": 5}
 
 
 def test_nothing_to_sample_is_an_error() -> None:
     sequences = {"a_00": sequence(1, {0: [1]})}
     with pytest.raises(ValueError, match="no samples"):
-        index_samples(sequences, splits_of(sequences), NormalizeParams())
+        index_samples(sequences, splits_of(sequences), NormalizeParams(), COLLECT)
 
 
 def test_shares_that_are_all_zero_are_refused() -> None:
     with pytest.raises(ValidationError, match="must be above 0"):
-        FinetuneSampleParams(everything=0, phrases=0, route=0)
+        FinetuneSampleParams(everything=0, phrases=0, route=0, reasoning=0)
 
 
 def test_the_graph_makes_splits_statistics_and_samples() -> None:
@@ -377,6 +461,7 @@ def test_the_graph_makes_splits_statistics_and_samples() -> None:
         "validated_index": index,
         "sequences": {sequence_id: sequence(12) for sequence_id in index["id"]},
         "params:normalize": NormalizeParams(),
+        "params:collect": COLLECT,
     }
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
     made = SequentialRunner().run(create_pipeline(), catalog)

@@ -107,6 +107,27 @@ def test_a_run_that_was_cut_goes_on_as_if_it_had_not_been(features: FrameFeature
     assert all(torch.equal(resumed["state_dict"][name], value) for name, value in whole["state_dict"].items())
 
 
+def test_samples_are_drawn_as_often_as_their_weights_say(features: FrameFeatures) -> None:
+    """With all the weight on two samples of a task, a window of nothing else is ever made."""
+    finetuned = SAMPLES.index[(SAMPLES["task"] == "finetune") & (SAMPLES["split"] == "train")]
+    chosen = finetuned[:1]
+    weights = pd.Series(1.0, SAMPLES.index)
+    weights[finetuned] = 0.0
+    weights[chosen] = 1.0
+    read: list[str] = []
+
+    class Read(FrameFeatures):
+        def __getitem__(self, key: str) -> Any:
+            read.append(key)
+            return super().__getitem__(key)
+
+    watched = Read(features.folder, features, features.fingerprint)
+    params = stage(steps=3, validate_every=3)
+    run(watched, "finetune", params, samples=SAMPLES.assign(weight=weights))
+    trained = read[2 : 2 + 3 * params.train.batch_size]  # after the statistics of two walks
+    assert set(trained) == set(SAMPLES.loc[chosen, "sequence_id"])
+
+
 # --- fingerprint ------------------------------------------------------------------------------------------
 
 
@@ -129,6 +150,8 @@ class Features:
         {"samples": other_samples("candidates", [0, 1, 2, 3, 5])},
         {"samples": other_samples("referred", [1, 12])},
         {"samples": other_samples("current", 6)},
+        {"samples": other_samples("levels", ["reasoning"])},
+        {"samples": other_samples("weight", 2.0)},
         {"task": "pretrain"},
         {"start": "2026-01-01T00.00.00.000Z"},
         {"features": "newer"},

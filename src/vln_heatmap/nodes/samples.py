@@ -1,7 +1,8 @@
 """Which frames, and which instruction, make a training sample: chosen from tables, without looking at images.
 
 Invariant: the samples of a sequence depend on that sequence, the seed and the parameters alone. A phrase means
-in the current view what it means in its scope, because every sequence phrase is unambiguous in all frames.
+in the current view what it means in its scope, because every sequence phrase is unambiguous in all frames; what
+is asked of one view goes with that view only.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from vln_heatmap.geometry.cameras import PinholeCamera
 from vln_heatmap.params import FinetuneSampleParams, PretrainSampleParams
 from vln_heatmap.simulation.instructions import (
     frame_instructions,
@@ -23,6 +25,7 @@ from vln_heatmap.simulation.instructions import (
     read_rooms,
     sequence_instructions,
 )
+from vln_heatmap.simulation.questions import QUESTIONS, sequence_questions
 
 #: Columns of the sample index; the docstring of ``nodes.normalize.index_samples`` explains them.
 COLUMNS = (
@@ -36,9 +39,18 @@ COLUMNS = (
     "instruction",
     "kind",
     "referred",
+    "question",
+    "level",
+    "levels",
+    "weight",
 )
 EVERYTHING: Mapping[str, Any] = {"text": "", "kind": "everything", "instances": ()}
 _TASKS = {"pretrain": 0, "finetune": 1}
+_QUESTION_TYPES = 3  # of new questions about a sequence
+#: Questions that one image answers; "" are plain phrases.
+_OF_ONE_VIEW = frozenset({"", "behind_in_front", "left_right", "near_far"})
+#: What an imported sequence must not lack to be trained on.
+_NEEDED = frozenset({"depth", "instance", "pose", "state"})
 Instruction = Mapping[str, Any]
 
 
@@ -56,6 +68,25 @@ class Recording:
         return len(self.frames)
 
     @property
+    def usable(self) -> bool:
+        """Whether targets can be made: an import may lack depth, ids or poses."""
+        return not _NEEDED & set(self.metadata.get("absent", ()))
+
+    @property
+    def levels(self) -> list[str]:
+        """Levels of the spatial losses that the sequence was filmed for."""
+        return list(self.metadata.get("scenario", {}).get("levels", ()))
+
+    @property
+    def quality(self) -> float:
+        """Overall score in [0, 1]; 1 if it was never judged."""
+        return float(self.metadata.get("quality", {}).get("overall", 1.0))
+
+    @property
+    def camera(self) -> PinholeCamera:
+        return PinholeCamera(**self.metadata["camera"])
+
+    @property
     def pixels(self) -> int:
         return int(self.metadata["camera"]["width"] * self.metadata["camera"]["height"])
 
@@ -70,7 +101,7 @@ class Recording:
         return np.random.default_rng([seed, zlib.crc32(self.id.encode()), _TASKS[task]])
 
     def row(self, task: str, current: int, candidates: Sequence[int], spoken: Instruction) -> dict[str, Any]:
-        """One row of the sample index, but for its number."""
+        """One row of the sample index, but for its number; its weight is the sequence's quality."""
         return {
             "sequence_id": self.id,
             "scene": self.scene,
@@ -81,6 +112,10 @@ class Recording:
             "instruction": spoken["text"],
             "kind": spoken["kind"],
             "referred": sorted({int(instance) for instance in spoken["instances"]}),
+            "question": spoken.get("question", ""),
+            "level": int(spoken.get("level", 0)),
+            "levels": self.levels,
+            "weight": self.quality,
         }
 
 
@@ -92,13 +127,13 @@ def finetune_rows(recording: Recording, params: FinetuneSampleParams, seed: int)
     """
     rng = recording.generator(seed, "finetune")
     any_frame = recording.split == "train" and params.any_frame
-    phrases, routes = _spoken(recording, params, rng)
-    for current in current_views(
-        len(recording), params, rng, count=getattr(params, recording.split), any_frame=any_frame
-    ):
+    count = getattr(params, recording.split)
+    views = current_views(len(recording), params, rng, count=count, any_frame=any_frame)
+    pools = _spoken(recording, params, rng, views)
+    for current in views:
         candidates = [f for f in range(len(recording) if any_frame else current) if f != current]
         in_view = {i: count / recording.pixels for i, count in recording.visible[current].items()}
-        spoken = _choose(phrases, routes, in_view, params, rng)
+        spoken = _choose(pools, int(current), in_view, params, rng)
         yield recording.row("finetune", current, candidates, spoken)
 
 
@@ -116,42 +151,58 @@ def current_views(
 
 
 def _spoken(
-    recording: Recording, params: FinetuneSampleParams, rng: np.random.Generator
-) -> tuple[list[Instruction], list[Instruction]]:
-    """Phrases and routes that hold for the whole sequence and name something: recorded ones and new ones."""
-    recorded = [
-        item for item in recording.metadata["instructions"] if item["frame"] is None and item["instances"]
-    ]
-    phrases: list[Instruction] = [item for item in recorded if item["kind"] != "route"]
-    routes: list[Instruction] = [item for item in recorded if item["kind"] == "route"]
+    recording: Recording, params: FinetuneSampleParams, rng: np.random.Generator, views: NDArray[np.int64]
+) -> dict[str, list[Instruction]]:
+    """Recorded and new instructions that name something, by kind: phrases and routes that hold for the whole
+    sequence, and reasoning, some of it about one view."""
+    recorded: list[Instruction] = [item for item in recording.metadata["instructions"] if item["instances"]]
+    whole = [item for item in recorded if item["frame"] is None]
+    pools = {
+        "phrase": [item for item in whole if item["kind"] not in ("route", "reasoning")],
+        "route": [item for item in whole if item["kind"] == "route"],
+        "reasoning": [item for item in recorded if item["kind"] == "reasoning"],
+    }
+    about = (read_objects(recording.metadata), read_rooms(recording.metadata), recording.frames, rng)
     if params.new_phrases:
-        objects, rooms = read_objects(recording.metadata), read_rooms(recording.metadata)
-        phrases += sequence_instructions(
-            objects, rooms, recording.frames, rng, count=params.new_phrases, image_pixels=recording.pixels
+        pools["phrase"] += sequence_instructions(
+            *about, count=params.new_phrases, image_pixels=recording.pixels
         )
-    return phrases, routes
+    if params.new_questions:
+        pools["reasoning"] += sequence_questions(
+            *about,
+            kinds=tuple(rng.permutation(list(QUESTIONS))[:_QUESTION_TYPES].tolist()),
+            count=params.new_questions,
+            image_pixels=recording.pixels,
+            camera=recording.camera,
+            views=views.tolist(),
+        )
+    return pools
 
 
 def _choose(
-    phrases: Sequence[Instruction],
-    routes: Sequence[Instruction],
+    pools: Mapping[str, Sequence[Instruction]],
+    current: int,
     in_view: Mapping[int, float],
     params: FinetuneSampleParams,
     rng: np.random.Generator,
 ) -> Instruction:
     """An instruction of a kind drawn by the shares; "everything" where there is none of that kind.
 
-    A phrase is about something well in view, or, in a share of ``1 - params.visible``, about nothing in view.
-    ``in_view`` is the share of the image that instances cover.
+    A phrase is about something well in view, or, in a share of ``1 - params.visible``, about nothing in view;
+    reasoning about either, for many questions are about what is not. ``in_view`` is the share of the image that
+    instances cover.
     """
-    shares = np.array([params.everything, params.phrases, params.route])
-    kind = rng.choice(["everything", "phrase", "route"], p=shares / shares.sum())
+    shares = np.array([params.everything, params.phrases, params.route, params.reasoning])
+    kind = str(rng.choice(["everything", "phrase", "route", "reasoning"], p=shares / shares.sum()))
     absent = rng.random() >= params.visible
-    pool = {"everything": (), "phrase": phrases, "route": routes}[kind]
-    if kind == "phrase":
-        covered = [max(in_view.get(int(i), 0.0) for i in phrase["instances"]) for phrase in phrases]
-        fits = [share == 0 if absent else share >= params.min_share for share in covered]
-        pool = [phrase for phrase, fit in zip(phrases, fits, strict=True) if fit]
+    pool = [item for item in pools.get(kind, ()) if item["frame"] in (None, current)]
+    if kind in ("phrase", "reasoning"):
+        covered = [max(in_view.get(int(i), 0.0) for i in item["instances"]) for item in pool]
+        well, out = [share >= params.min_share for share in covered], [share == 0 for share in covered]
+        fits = out if absent else well
+        if kind == "reasoning":
+            fits = [a or b for a, b in zip(well, out, strict=True)]
+        pool = [item for item, fit in zip(pool, fits, strict=True) if fit]
     return pool[int(rng.integers(len(pool)))] if pool else EVERYTHING
 
 
@@ -162,10 +213,14 @@ def pretrain_rows(recording: Recording, params: PretrainSampleParams, seed: int)
     """
     rng = recording.generator(seed, "pretrain")
     objects = read_objects(recording.metadata)
-    recorded = [item for item in recording.metadata["instructions"] if item["frame"] is not None]
+    recorded = [
+        item
+        for item in recording.metadata["instructions"]
+        if item["instances"] and item.get("question", "") in _OF_ONE_VIEW
+    ]
     count = min(getattr(params, recording.split), len(recording))
     for frame in np.sort(rng.permutation(len(recording))[:count]):
-        pool: list[Instruction] = [item for item in recorded if item["frame"] == frame and item["instances"]]
+        pool: list[Instruction] = [item for item in recorded if item["frame"] == frame]
         pool += frame_instructions(
             objects, recording.frames.iloc[frame], rng, count=params.phrases, image_pixels=recording.pixels
         )

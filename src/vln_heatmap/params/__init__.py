@@ -13,6 +13,7 @@ from vln_heatmap.params.data import (
     NormalizeParams,
     PretrainSampleParams,
     QualityParams,
+    SamplingParams,
     ValidateParams,
 )
 from vln_heatmap.params.model import (
@@ -77,6 +78,7 @@ __all__ = [
     "PredictParams",
     "PretrainSampleParams",
     "QualityParams",
+    "SamplingParams",
     "ScheduleParams",
     "Share",
     "SimulatorName",

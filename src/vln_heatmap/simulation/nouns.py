@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from vln_heatmap.simulation.relations import Thing
 
@@ -63,7 +64,7 @@ class Group:
         noun = plural(self.noun) if count > 1 else self.noun
         return f"{self.colour} {noun}" if self.colour else noun
 
-    @property
+    @cached_property
     def ids(self) -> frozenset[int]:
         return frozenset(thing.id for thing in self.things)
 
@@ -115,6 +116,7 @@ class Scope:
             if len(group.things) == 1 and group.things[0].id in self.clear and (colours or not group.colour)
         ]
 
+    @cached_property
     def names(self) -> dict[int, str]:
         """The clearest phrase for each thing that a noun, or a colour and a noun, tells apart, by id."""
         phrases = sorted(

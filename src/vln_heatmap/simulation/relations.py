@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,8 +130,7 @@ def between(a: Thing, b: Thing, c: Thing) -> int:
         return UNSURE
     if a.instance.room not in rooms and a.instance.room >= 0:
         return NO
-    pair = np.concatenate([_footprint(b.instance), _footprint(c.instance)])  # [8, 2]
-    planes = ConvexHull(pair).equations  # [F, 3] outward normal and offset
+    pair, planes = _span(b.instance, c.instance)
     own = _footprint(a.instance)  # [4, 2]
     outside = own @ planes[:, :2].T + planes[:, 2]  # [4, F] metres outside of each side
     apart = (own.min(0) >= pair.max(0)) | (own.max(0) <= pair.min(0))  # [2]
@@ -171,6 +171,13 @@ def _over(a: Thing, b: Thing) -> bool:
     """Whether the centre of a is over (or under) the box of b."""
     centre = a.instance.centre
     return all(b.instance.box_min[i] <= centre[i] <= b.instance.box_max[i] for i in (0, 2))
+
+
+@lru_cache(maxsize=256)
+def _span(a: Instance, b: Instance) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Corners [8, 2] of two footprints, and the sides [F, 3] of their convex hull: outward normal and offset."""
+    corners = np.concatenate([_footprint(a), _footprint(b)])
+    return corners, ConvexHull(corners).equations
 
 
 def _footprint(instance: Instance) -> NDArray[np.float64]:

@@ -110,7 +110,7 @@ def landmarks(
     """By id, each thing at rest that colour and noun tell apart in the sequence, and the clearest phrase."""
     scope = Scope(tuple(sequence_things(objects, frames)), least_pixels(image_pixels))
     things, moved = {thing.id: thing for thing in scope.things}, moved_ids(frames)
-    return {i: (things[i], text) for i, text in scope.names().items() if i not in moved}
+    return {i: (things[i], text) for i, text in scope.names.items() if i not in moved}
 
 
 def describe_route(

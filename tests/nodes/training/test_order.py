@@ -44,6 +44,22 @@ def test_each_epoch_holds_the_floor_or_the_ceiling_of_each_share(weights: list[f
     assert (counts[np.array(weights) == 0] == 0).all()
 
 
+@given(st.integers(1, 50), st.floats(1e-3, 1e3), st.integers(0, 9))
+def test_equal_weights_are_no_weights(size: int, weight: float, seed: int):
+    equal, plain = SampleOrder(size, seed=seed, weights=[weight] * size), SampleOrder(size, seed=seed)
+    assert (equal.epoch(seed) == plain.epoch(seed)).all()
+
+
+def test_weighted_batches_from_the_middle_are_those_of_the_whole_run():
+    weights = [0.2, 3.0, 1.0, 0.0, 0.8]
+    whole = list(Batches(SampleOrder(5, seed=1, weights=weights), batch_size=3, start=0, stop=9))
+    rest = Batches(SampleOrder(5, seed=1, weights=weights), batch_size=3, start=4, stop=9)
+    assert list(rest) == whole[4:]
+    drawn = np.bincount([index for batch in whole for index, _ in batch], minlength=5)
+    assert drawn[3] == 0
+    assert drawn[1] == pytest.approx(27 * 3 / 5, abs=2)
+
+
 @pytest.mark.parametrize(
     ("weights", "message"),
     [([1, 2], "one weight for each of 3"), ([0, 0, 0], "not all 0"), ([1, -1, 1], "not negative")],

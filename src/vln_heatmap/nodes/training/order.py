@@ -24,7 +24,8 @@ class SampleOrder:
         size: number of samples.
         seed: of the order.
         weights: [size] relative frequencies. In each epoch sample i occurs floor or ceil of
-            size * weights_i / sum(weights) times (systematic sampling); without weights exactly once.
+            size * weights_i / sum(weights) times (systematic sampling); without weights, or with equal
+            ones, exactly once.
 
     Raises:
         ValueError: no samples, or weights that are no frequencies.
@@ -56,12 +57,14 @@ class SampleOrder:
         return int(self.epoch(number)[place])
 
 
-def _edges(weights: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Right edges [size] of the samples' shares of [0, 1]."""
+def _edges(weights: NDArray[np.float64], size: int) -> NDArray[np.float64] | None:
+    """Right edges [size] of the samples' shares of [0, 1]; None if they are all equal."""
     if weights.shape != (size,):
         raise ValueError(f"there must be one weight for each of {size} samples, got shape {weights.shape}")
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
         raise ValueError("sample weights must be finite, not negative and not all 0")
+    if (weights == weights[0]).all():
+        return None
     total = np.cumsum(weights)
     return total / total[-1]
 

@@ -21,7 +21,7 @@ from vln_heatmap.nodes.model.keyframes import UniformSampler
 from vln_heatmap.params import ModelParams, StageParams
 
 TARGETS = ("mask", "distribution", "valid", "classes", "referred", "pixel_weight", "keyframe_mask")
-_LISTS = ("candidates", "referred")  # columns of the samples
+_LISTS = {"candidates": int, "referred": int, "levels": str}  # columns of lists of the samples
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,16 @@ def run_stage(
         )
     loss = HeatmapLoss(params.train.loss)
     held_out = data.windows("val", model, params, training=False)
+    windows = data.windows("train", model, params, training=True)
     result = train(
         network,
         lambda net, batch: loss(predict(net, batch), {name: batch[name] for name in TARGETS}),
-        data.windows("train", model, params, training=True),
+        windows,
         params.train,
         state=state,
         tracker=tracker,
         validate=lambda net: validation_metrics(net, held_out, params),
+        weights=windows.samples["weight"],
         fingerprint=fingerprint(data, model, params),
         name=data.task,
     )
@@ -128,8 +130,11 @@ def validation_metrics(network: Any, windows: WindowDataset, params: StageParams
 
 def fingerprint(data: StageData, model: ModelParams, params: StageParams) -> str:
     """Hash of everything that the trained weights depend on."""
-    numbers = {name: data.samples[name].map(lambda row: str(list(map(int, row)))) for name in _LISTS}
-    rows = pd.util.hash_pandas_object(data.samples.assign(**numbers), index=False)
+    texts = {
+        name: data.samples[name].map(lambda row, kind=kind: str(list(map(kind, row))))
+        for name, kind in _LISTS.items()
+    }
+    rows = pd.util.hash_pandas_object(data.samples.assign(**texts), index=False)
     content = {
         "task": data.task,
         "start": data.start,

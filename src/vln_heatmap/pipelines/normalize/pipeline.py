@@ -13,6 +13,11 @@ def create_pipeline(**_: Any) -> Pipeline:
         [
             node(split_by_scene, ["validated_index", "params:normalize"], "splits", name="split_by_scene"),
             node(compute_statistics, ["sequences", "splits"], "statistics", name="compute_statistics"),
-            node(index_samples, ["sequences", "splits", "params:normalize"], "samples", name="index_samples"),
+            node(
+                index_samples,
+                ["sequences", "splits", "params:normalize", "params:collect"],
+                "samples",
+                name="index_samples",
+            ),
         ]
     )

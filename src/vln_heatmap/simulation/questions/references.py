@@ -61,7 +61,7 @@ Clauses = Callable[[Scope, Sequence[Anchor]], Iterable[Clause]]
 def anchors(scope: Scope) -> list[Anchor]:
     """The things of a scope that a noun, or a colour and a noun, tells apart."""
     things = {thing.id: thing for thing in scope.things}
-    return [Anchor(text, things[i], (f"find {text}",)) for i, text in scope.names().items()]
+    return [Anchor(text, things[i], (f"find {text}",)) for i, text in scope.names.items()]
 
 
 def relation_clauses(relations: Mapping[str, Relation], *, world: bool, what: bool = True) -> Clauses:

@@ -130,7 +130,7 @@ def between_things(tape: Tape, rng: np.random.Generator) -> Iterator[Question]:
 
     def kind(scope: Scope, around: Sequence[Anchor]) -> Iterator[Clause]:
         free = [anchor for anchor in around if anchor.thing.id not in scope.moved]
-        pairs = [(a, b) for a, b in combinations(free, 2) if _apart(a.thing, b.thing)]
+        pairs = _worth_a_look(scope, [(a, b) for a, b in combinations(free, 2) if _apart(a.thing, b.thing)])
         for k in rng.permutation(len(pairs))[:_PAIRS]:
             yield _between_clause(scope, *pairs[k])
 
@@ -220,6 +220,21 @@ def _apart(a: Thing, b: Thing) -> bool:
     """Whether something could be between two things: in one room, 0.5 to 5 m from each other."""
     same = a.instance.room == b.instance.room >= 0
     return same and a.id != b.id and 0.5 <= box_gap(a.instance, b.instance) <= 5.0
+
+
+def _worth_a_look(scope: Scope, pairs: Sequence[tuple[Anchor, Anchor]]) -> list[tuple[Anchor, Anchor]]:
+    """The pairs with another thing of their room nearer to the middle of the two than they are themselves."""
+    if not pairs:
+        return []
+    places = np.stack([thing.instance.centre[[0, 2]] for thing in scope.things])  # [N, 2]
+    rooms = np.array([thing.instance.room for thing in scope.things])  # [N]
+    row = {thing.id: k for k, thing in enumerate(scope.things)}
+    ends = np.array([[row[a.thing.id], row[b.thing.id]] for a, b in pairs])  # [P, 2]
+    middle = places[ends].mean(1)  # [P, 2]
+    reach = 0.4 * np.linalg.norm(places[ends[:, 0]] - places[ends[:, 1]], axis=1)  # [P]
+    near = np.linalg.norm(places - middle[:, None], axis=2) < reach[:, None]  # [P, N]
+    found = (near & (rooms == rooms[ends[:, :1]])).any(1)
+    return [pair for pair, worth in zip(pairs, found, strict=True) if worth]
 
 
 def _between_clause(scope: Scope, a: Anchor, b: Anchor) -> Clause:

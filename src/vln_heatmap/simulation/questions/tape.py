@@ -186,7 +186,7 @@ class Tape:
 
     def call(self, things: Sequence[Thing]) -> str:
         """What one would call things: their own names, else what and how many they are."""
-        names = self.scope.names()
+        names = self.scope.names
         others = Counter(_looks(thing) for thing in things if thing.id not in names)
         own = [names[thing.id] for thing in things if thing.id in names]
         return listed(
