@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,11 @@ from vln_heatmap.params import ImportParams
 
 logger = logging.getLogger(__name__)
 
-FORMATS = {"lerobot": LeRobotFolder, "episodes": ParquetEpisodes, "streamvln": StreamVLNFolder}
+FORMATS: dict[str, Callable[[Path, Stated], Source]] = {
+    "lerobot": LeRobotFolder,
+    "episodes": ParquetEpisodes,
+    "streamvln": StreamVLNFolder,
+}
 
 
 def import_sequences(unfinished: Mapping[str, frozenset[str]], params: ImportParams) -> CollectionStream:
@@ -55,7 +59,7 @@ def import_sequences(unfinished: Mapping[str, frozenset[str]], params: ImportPar
     if not folder.is_dir():
         raise FileNotFoundError(f"import.source: there is no folder {folder}")
     stated = Stated(params.hfov, params.fps, frozenset(params.drop))
-    source: Source = FORMATS[params.format](folder, stated)
+    source = FORMATS[params.format](folder, stated)
     plan = StorePlan(fingerprint(folder, params), source.ids)
     return CollectionStream(
         plan, _Reading(source, plan, unfinished.get(plan.fingerprint, frozenset()), params)

@@ -121,13 +121,13 @@ def check_rows(rows: NDArray[np.floating]) -> NDArray[np.float64]:
     Raises:
         ValueError: no row, or a number that is not finite.
     """
-    rows = np.asarray(rows, np.float64)
-    if rows.ndim != 2 or not len(rows):
-        raise ValueError(f"statistics need rows [N, D] with N >= 1, got shape {rows.shape}")
-    if not np.isfinite(rows).all():
-        row, column = np.argwhere(~np.isfinite(rows))[0]
-        raise ValueError(f"row {row} has {rows[row, column]} in dimension {column}: it must be finite")
-    return rows
+    numbers: NDArray[np.float64] = np.asarray(rows, np.float64)
+    if numbers.ndim != 2 or not len(numbers):
+        raise ValueError(f"statistics need rows [N, D] with N >= 1, got shape {numbers.shape}")
+    if not np.isfinite(numbers).all():
+        row, column = np.argwhere(~np.isfinite(numbers))[0]
+        raise ValueError(f"row {row} has {numbers[row, column]} in dimension {column}: it must be finite")
+    return numbers
 
 
 def blocks(parts: Iterable[NDArray], *, size: int = BLOCK) -> Iterator[NDArray]:
