@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -101,20 +101,25 @@ class Checkpoint:
         return read_tensors(self.path / _WEIGHTS, device)[0]
 
 
-def load_into(model: nn.Module, checkpoint: Checkpoint, *, preset: str = "unknown") -> None:
+def load_into(
+    model: nn.Module, checkpoint: Checkpoint, *, preset: str = "unknown", external: Collection[str] = ()
+) -> None:
     """Copy a checkpoint's weights into a model of exactly the same shape.
 
     Args:
         model: changed in place, and only if everything fits.
         checkpoint: where from.
         preset: name of the model's preset, for the error message.
+        external: names that the checkpoint leaves out, because the model has them from elsewhere.
 
     Raises:
         CheckpointMismatchError: names, shapes or both differ; the first few are listed.
     """
     stored, own = checkpoint.state_dict(), model.state_dict()
     problems = [f"{name} is not in the model" for name in stored if name not in own]
-    problems += [f"{name} is not in the checkpoint" for name in own if name not in stored]
+    problems += [
+        f"{name} is not in the checkpoint" for name in own if name not in stored and name not in external
+    ]
     problems += [
         f"{name} is {tuple(stored[name].shape)} in the checkpoint and {tuple(own[name].shape)} in the model"
         for name in own
@@ -127,7 +132,7 @@ def load_into(model: nn.Module, checkpoint: Checkpoint, *, preset: str = "unknow
             f"{preset!r}: {'; '.join(problems[:4])}{rest}. "
             "Choose the preset that the checkpoint was made with, or train this one first"
         )
-    model.load_state_dict(stored)
+    model.load_state_dict(stored, strict=False)  # strict by what was checked above
 
 
 class CheckpointDataset(AbstractVersionedDataset[dict[str, Any], Checkpoint]):

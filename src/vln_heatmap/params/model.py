@@ -2,17 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from vln_heatmap.params.base import Params
 
+#: Sizes of the published models by name. Resolution, heads and memory stay free.
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "vggt": {
+        "patch": 14,
+        "pretrain_size": 518,
+        "dim": 1024,
+        "attention_heads": 16,
+        "registers": 4,
+        "vit_depth": 24,
+        "pairs": 24,
+        "layer_scale": 0.01,
+        "layers": (4, 11, 17, 23),
+        "camera_depth": 4,
+        "camera_rounds": 4,
+        "dense_features": 256,
+        "dense_channels": (256, 512, 1024, 1024),
+    },
+    "vggt_omega": {
+        "patch": 16,
+        "pretrain_size": 224,
+        "dim": 1024,
+        "attention_heads": 16,
+        "registers": 16,
+        "vit_depth": 24,
+        "pairs": 24,
+        "layers": (4, 11, 17, 23),
+    },
+}
+
 
 class VGGTParams(Params):
-    """Sizes of VGGT; the defaults are those of the tiny preset, :meth:`official` gives the 1B model's."""
+    """Which geometry model, its sizes and where its weights come from; the defaults are the tiny preset's."""
 
+    name: Literal["vggt", "vggt_omega"] = "vggt"
+    source: str | None = Field(
+        None,
+        min_length=1,
+        description="weights: a .safetensors or .pt file, a folder, or a hub id (facebook/VGGT-1B)",
+    )
+    size: Literal["custom", "official"] = Field(
+        "custom", description="official: the published sizes, whatever the keys from patch on say"
+    )
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the trunk; heads are float32")
+    frozen: bool = Field(False, description="not trained; with a source, checkpoints leave its weights out")
     resolution: int = Field(112, ge=14, le=1036, description="side of the square frames it is given")
+    heads: tuple[Literal["camera", "depth", "points"], ...] = Field((), description="outputs beside tokens")
+    dense_chunk: int = Field(8, ge=1, le=1024, description="frames that the dense heads take at a time")
     patch: int = Field(14, ge=4, le=32)
     pretrain_size: int = Field(112, ge=14, le=1036, description="image side of the stored position table")
     dim: int = Field(64, ge=16, le=4096, description="width of a token; what leaves is twice as wide")
@@ -22,12 +64,22 @@ class VGGTParams(Params):
     pairs: int = Field(2, ge=1, le=64, description="pairs of attention within a frame and across frames")
     layer_scale: float = Field(0.01, gt=0, le=1, description="initial scale of a pair's residual branches")
     layers: tuple[int, int, int, int] = Field((0, 0, 1, 1), description="pairs that the dense heads read")
-    heads: tuple[Literal["camera", "depth", "points"], ...] = Field((), description="outputs beside tokens")
     camera_depth: int = Field(2, ge=1, le=16)
     camera_rounds: int = Field(4, ge=1, le=16)
     dense_features: int = Field(32, ge=8, le=1024)
     dense_channels: tuple[int, int, int, int] = (32, 32, 32, 32)
-    dense_chunk: int = Field(8, ge=1, le=1024, description="frames that the dense heads take at a time")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published(cls, values: Any) -> Any:
+        """The published sizes instead of those given, if ``size`` asks for them."""
+        if not isinstance(values, dict) or values.get("size") != "official":
+            return values
+        name = values.get("name", "vggt")
+        if name not in PUBLISHED:
+            return values  # refused as a name
+        free = {"resolution": 512 if name == "vggt_omega" else 518, "heads": ("camera", "depth", "points")}
+        return free | values | PUBLISHED[name]
 
     @model_validator(mode="after")
     def _check(self) -> VGGTParams:
@@ -40,24 +92,17 @@ class VGGTParams(Params):
             raise ValueError(f"layers must lie in [0, {self.pairs}), got {list(self.layers)}")
         if any(width % 4 for width in (*self.dense_channels, self.dense_features // 2)):
             raise ValueError("dense_channels and dense_features / 2 must be multiples of 4")
+        if self.dtype == "bfloat16" and not self.frozen:
+            raise ValueError(
+                "a trunk in bfloat16 cannot be trained: set frozen: true, or dtype: float32 with "
+                "train.mixed_precision: bf16"
+            )
         return self
 
     @classmethod
-    def official(cls) -> VGGTParams:
-        """Sizes of the published VGGT-1B."""
-        return cls(
-            resolution=518,
-            pretrain_size=518,
-            dim=1024,
-            attention_heads=16,
-            vit_depth=24,
-            pairs=24,
-            layers=(4, 11, 17, 23),
-            heads=("camera", "depth", "points"),
-            camera_depth=4,
-            dense_features=256,
-            dense_channels=(256, 512, 1024, 1024),
-        )
+    def official(cls, **changes: Any) -> VGGTParams:
+        """Sizes of the published VGGT-1B, all heads; ``changes`` to what is free (resolution, dtype, …)."""
+        return cls.model_validate({"size": "official", **changes})
 
 
 class Dinov3Params(Params):
@@ -89,7 +134,12 @@ class Encoder2dParams(Params):
 class LanguageParams(Params):
     """The language model; the sizes are used only without a source, for a model from scratch."""
 
-    source: str | None = Field(None, min_length=1, description="local folder or hub id of Qwen2.5-VL")
+    kind: Literal["qwen2_5_vl", "paligemma"] = "qwen2_5_vl"
+    source: str | None = Field(None, min_length=1, description="local folder or hub id of the weights")
+    tokenizer: Literal["trained", "qwen"] = Field(
+        "trained", description="without a source: learned from the instructions, or Qwen's own vocabulary"
+    )
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     grid: int = Field(7, ge=1, le=64, description="visual tokens along a side of a frame")
     vocab_size: int = Field(1536, ge=270, le=200_000, description="of the tokenizer trained for it")
     dim: int = Field(128, ge=32, le=16384)
@@ -104,7 +154,18 @@ class LanguageParams(Params):
             raise ValueError(f"dim must be a multiple of 8 * attention_heads, got {self.dim}")
         if self.attention_heads % self.kv_heads:
             raise ValueError(f"kv_heads must divide attention_heads, got {self.kv_heads}")
+        if self.tokenizer == "qwen" and self.kind != "qwen2_5_vl":
+            raise ValueError(f"tokenizer qwen belongs to kind qwen2_5_vl, got {self.kind}")
         return self
+
+    @classmethod
+    def official(cls, size: Literal["3b", "7b"]) -> LanguageParams:
+        """Sizes of the published Qwen2.5-VL, for random weights at full size."""
+        sizes = {
+            "3b": {"dim": 2048, "hidden": 11008, "depth": 36, "attention_heads": 16, "kv_heads": 2},
+            "7b": {"dim": 3584, "hidden": 18944, "depth": 28, "attention_heads": 28, "kv_heads": 4},
+        }
+        return cls.model_validate({"tokenizer": "qwen", **sizes[size]})
 
 
 class KeyframeParams(Params):

@@ -1,15 +1,20 @@
 """Building the model from parameters, and from a checkpoint alone.
 
 Invariant: a checkpoint's metadata names everything that its weights need (parameters, tokenizer, layout of the
-encoder's features), so that ``model_from_checkpoint`` asks for nothing else.
+encoder's features), so that ``model_from_checkpoint`` asks for nothing else. Frozen weights that came from a
+file of their own are not stored again: the metadata names that file and its fingerprint, and another one is
+refused.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from vln_heatmap.datasets.checkpoint import Checkpoint, CheckpointMismatchError, load_into
 from vln_heatmap.nodes.model.heatmap_model import HeatmapModel
@@ -20,10 +25,10 @@ from vln_heatmap.params import ModelParams
 def make_model(
     params: ModelParams, tokenizer: dict[str, Any], *, groups: tuple[int, ...], extra: int, seed: int = 0
 ) -> HeatmapModel:
-    """A model with random weights, the same for the same seed.
+    """A model with random weights, the same for the same seed, but for parts whose parameters name a source.
 
     Args:
-        params: sizes of the parts.
+        params: sizes of the parts, and where they come from.
         tokenizer: content of tokenizer.json.
         groups, extra: layout of the encoder's channels, see ``Encoder2d``.
         seed: of the initial weights.
@@ -43,7 +48,33 @@ def checkpoint_meta(
         "model": params.model_dump(mode="json"),
         "tokenizer": tokenizer,
         "features": layout,
+        "external": {name: asdict(part.origin) for name, part in _external_parts(model).items()},
         **more,
+    }
+
+
+def stored_weights(model: HeatmapModel, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of the weights ``state`` of ``model`` those that a checkpoint has to store."""
+    left_out = external_weights(model)
+    return {name: value for name, value in state.items() if name not in left_out}
+
+
+def external_weights(model: HeatmapModel) -> set[str]:
+    """Names of the frozen weights that a part has from a source of its own."""
+    return {
+        f"{part}.{name}"
+        for part, module in _external_parts(model).items()
+        for name, weight in module.named_parameters()
+        if not weight.requires_grad
+    }
+
+
+def _external_parts(model: HeatmapModel) -> dict[str, Any]:
+    """Parts that are frozen and whose weights have an ``origin``."""
+    return {
+        name: module
+        for name, module in model.named_children()
+        if getattr(module, "origin", None) and not any(p.requires_grad for p in module.parameters())
     }
 
 
@@ -55,8 +86,9 @@ def model_from_checkpoint(checkpoint: Checkpoint, expected: ModelParams | None =
         expected: parameters that the caller's preset wants; a checkpoint with others is refused.
 
     Raises:
-        CheckpointMismatchError: the checkpoint is of another preset than ``expected``, or was made by a version
-            of the project with another model.
+        CheckpointMismatchError: the checkpoint is of another preset than ``expected``, was made by a version of
+            the project with another model, or with other frozen weights than those of the source.
+        FileNotFoundError: the source of frozen weights that the checkpoint leaves out is not there.
     """
     try:
         stored = ModelParams.model_validate(checkpoint.meta["model"])
@@ -67,14 +99,34 @@ def model_from_checkpoint(checkpoint: Checkpoint, expected: ModelParams | None =
         ) from error
     params = expected or stored
     _check_alike(checkpoint, stored, params)
+    external = checkpoint.meta.get("external", {})
+    params = _with_source(params, external.get("vggt"))
     model = make_model(params, tokenizer, groups=tuple(layout["groups"]), extra=layout["extra"])
-    load_into(model, checkpoint, preset=params.preset)
+    if "vggt" in external:
+        _check_origin(checkpoint, model.vggt.origin, external["vggt"])
+    left_out = [name for name in model.state_dict() if name.partition(".")[0] in external]
+    load_into(model, checkpoint, preset=params.preset, external=left_out)
     return model.eval()
+
+
+def _with_source(params: ModelParams, external: Mapping[str, str] | None) -> ModelParams:
+    """Parameters by which VGGT is read from its source if, and only if, the checkpoint leaves its weights out."""
+    source = (params.vggt.source or external["source"]) if external else None
+    return params.model_copy(update={"vggt": params.vggt.model_copy(update={"source": source})})
+
+
+def _check_origin(checkpoint: Checkpoint, origin: Any, stored: Mapping[str, str]) -> None:
+    if origin.fingerprint != stored["fingerprint"]:
+        raise CheckpointMismatchError(
+            f"checkpoint {checkpoint.path} was trained on VGGT weights from {stored['source']} (fingerprint "
+            f"{stored['fingerprint']}), but {origin.source} holds others ({origin.fingerprint}). Set "
+            "model.vggt.source to the weights it was trained on, or train again"
+        )
 
 
 def _check_alike(checkpoint: Checkpoint, stored: ModelParams, params: ModelParams) -> None:
     """Refuse what the shapes of the weights do not show: other features, other attention heads."""
-    free = {"encoder": {"batch"}, "language": {"grid"}}
+    free = {"encoder": {"batch"}, "language": {"grid", "attention"}}
     for part, ignored in free.items():
         have, want = (getattr(p, part).model_dump(exclude=ignored) for p in (stored, params))
         for name in have:

@@ -22,8 +22,8 @@ from vln_heatmap.nodes.model.heads import (
     TokenMatcher,
     take,
 )
-from vln_heatmap.nodes.model.language import LanguageModel
-from vln_heatmap.nodes.model.vggt import VGGT
+from vln_heatmap.nodes.model.language import make_language
+from vln_heatmap.nodes.model.vggt import make_geometry
 from vln_heatmap.params import ModelParams
 
 
@@ -48,9 +48,9 @@ class HeatmapModel(nn.Module):
         channels = sum(self.similar)
         self.register_buffer("feature_mean", torch.zeros(channels))
         self.register_buffer("feature_std", torch.ones(channels))
-        self.vggt = VGGT(params.vggt)
+        self.vggt = make_geometry(params.vggt)
         self.fusion = FUSIONS[params.fusion.kind](self.vggt.channels, channels, params.fusion)
-        self.language = LanguageModel(params.language, tokenizer)
+        self.language = make_language(params.language, tokenizer)
         self.enter_language = nn.Linear(width, self.language.width)
         self.leave_language = nn.Sequential(
             nn.LayerNorm(self.language.width), nn.Linear(self.language.width, width)

@@ -1,6 +1,39 @@
-"""VGGT under the official state-dict names, at any size."""
+"""Geometry models: VGGT under the official state-dict names at any size, and what else speaks its interface."""
 
+from vln_heatmap.nodes.model.vggt.base import GeometryModel, Head, Origin, VGGTOutput
 from vln_heatmap.nodes.model.vggt.camera import decode_cameras, encode_cameras
-from vln_heatmap.nodes.model.vggt.model import VGGT, Head, VGGTOutput, load_official
+from vln_heatmap.nodes.model.vggt.long_video import Reconstruction, reconstruct, reconstruct_windows
+from vln_heatmap.nodes.model.vggt.model import VGGT, load_official
+from vln_heatmap.nodes.model.vggt.omega import VGGTOmega, VGGTOmegaMissingError
+from vln_heatmap.nodes.model.vggt.points import depth_points, unproject
+from vln_heatmap.params import VGGTParams
 
-__all__ = ["VGGT", "Head", "VGGTOutput", "decode_cameras", "encode_cameras", "load_official"]
+#: Geometry models by ``VGGTParams.name``.
+GEOMETRY: dict[str, type[VGGT] | type[VGGTOmega]] = {"vggt": VGGT, "vggt_omega": VGGTOmega}
+
+
+def make_geometry(params: VGGTParams) -> VGGT | VGGTOmega:
+    """The geometry model that ``params.name`` names: with the weights of ``params.source``, else random."""
+    model = GEOMETRY[params.name]
+    return model(params) if params.source is None else model.from_source(params)
+
+
+__all__ = [
+    "GEOMETRY",
+    "VGGT",
+    "GeometryModel",
+    "Head",
+    "Origin",
+    "Reconstruction",
+    "VGGTOmega",
+    "VGGTOmegaMissingError",
+    "VGGTOutput",
+    "decode_cameras",
+    "depth_points",
+    "encode_cameras",
+    "load_official",
+    "make_geometry",
+    "reconstruct",
+    "reconstruct_windows",
+    "unproject",
+]

@@ -84,9 +84,6 @@ class Aggregator(nn.Module):
     Each token tensor is [B, T, 1 + R + h*w, 2C]: one camera token, R registers, then the patches row by row.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, params: VGGTParams) -> None:
         super().__init__()
         dim, heads, scale = params.dim, params.attention_heads, params.layer_scale
@@ -101,8 +98,14 @@ class Aggregator(nn.Module):
         )
         self.camera_token = nn.Parameter(torch.randn(1, 2, 1, dim) * 1e-6)  # [first frame, all others]
         self.register_token = nn.Parameter(torch.randn(1, 2, params.registers, dim) * 1e-6)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    def _normalised(self, frames: Tensor) -> Tensor:
+        """Images [B*T, 3, H, W] by ImageNet's statistics, in the precision of the weights.
+
+        The statistics are no buffers, so that a model made on the meta device lacks nothing but its weights.
+        """
+        mean, std = (frames.new_tensor(part).view(3, 1, 1) for part in (IMAGENET_MEAN, IMAGENET_STD))
+        return ((frames.flatten(0, 1) - mean) / std).to(self.camera_token.dtype)
 
     def _special_tokens(self, batch: int, frames: int) -> Tensor:
         """Camera and register tokens of every frame [B*T, 1 + R, C]."""
@@ -122,10 +125,8 @@ class Aggregator(nn.Module):
         """Tokens after each pair of ``layers`` (0 = the first pair), by pair."""
         batch, count = frames.shape[:2]
         height, width = (side // self.patch for side in frames.shape[-2:])
-        images = (frames.flatten(0, 1) - self.mean) / self.std  # [B*T, 3, H, W]
-        tokens = torch.cat(
-            [self._special_tokens(batch, count), self.patch_embed(images)], dim=1
-        )  # [B*T, P, C]
+        patches = self.patch_embed(self._normalised(frames))  # [B*T, h*w, C]
+        tokens = torch.cat([self._special_tokens(batch, count), patches], dim=1)  # [B*T, P, C]
         in_frame, in_sample = self._rotations(height, width, count, frames.device)
         chosen = {}
         for index, (frame_block, global_block) in enumerate(

@@ -133,7 +133,7 @@ class DenseHead(nn.Module):
         grid = (size[0] // self.patch, size[1] // self.patch)
         levels = []
         for level, project, resize in zip(tokens, self.projects, self.resize_layers, strict=True):
-            image = self.norm(level).transpose(1, 2).unflatten(-1, grid)  # [N, 2C, h, w]
+            image = self.norm(level.float()).transpose(1, 2).unflatten(-1, grid)  # [N, 2C, h, w]
             levels.append(resize(add_positions(project(image), size)))
         x = self.scratch(levels)  # [N, features/2, 8h, 8w]
         x = F.interpolate(x, size=size, mode="bilinear", align_corners=True)
