@@ -56,6 +56,10 @@ def test_bad_sequences_are_put_aside_and_all_is_tracked(project: Path) -> None:
     (tracked,) = client.search_runs([client.get_experiment_by_name("vln_heatmap").experiment_id])
     assert tracked.info.status == "FINISHED"
     assert tracked.data.metrics["validate/sequences/accepted"] == 3
+    assert tracked.data.metrics["validate/quality/geometric"] == 1.0
+    assert tracked.data.metrics["training_effect/effect"] == 1.0
+    effect = json.loads(versions(project, "training_effect.json")[0].read_text())
+    assert effect["model"]["reason"] == "0 finished runs with known data, a fit needs 8"
     assert tracked.data.params["validate.min_accepted_share"] == "0.7"
     assert tracked.data.params["validate.frames.pose_jump.max_value"] == "0.3"
     assert tracked.data.tags["loaded.sequences"] == VERSION

@@ -166,6 +166,7 @@ def sort_sequences(
         "scores": {name: _spread(judged[name]) for name in SCORES if judged[name].notna().any()},
         "expectations": {name: items for name, items in outcomes.items() if name != "collection"},
         "collection": outcomes.get("collection", {}),
+        "quality": _means(judged),
         "worst": _worst(judged),
         "rejected": rejected.to_dict(orient="records"),
     }
@@ -216,6 +217,13 @@ def _inspect(sequences: Any, sequence_id: str, *, params: ValidateParams) -> Ins
 
 def _sentence(reasons: Mapping[str, str]) -> str:
     return "; ".join(f"{reason}: {phrase}" for reason, phrase in sorted(reasons.items()))
+
+
+def _means(judged: pd.DataFrame) -> dict[str, float]:
+    """Mean of each quality score over the accepted sequences, by name without its prefix."""
+    rows = judged.loc[judged["accepted"], list(QUALITY)].dropna()
+    names = [name.removeprefix("quality_").replace("quality", "overall") for name in QUALITY]
+    return dict(zip(names, map(float, rows.mean()), strict=True)) if len(rows) else {}
 
 
 def _worst(judged: pd.DataFrame, count: int = 10) -> list[dict[str, Any]]:

@@ -177,6 +177,37 @@ class CollectionParams(Params):
         return self
 
 
+class EffectParams(Params):
+    """How the quality of data is turned into what a training on it should give."""
+
+    weights: tuple[Share, Share, Share, Share, Share] = Field(
+        (0.25, 0.20, 0.20, 0.15, 0.20),
+        description="of geometric, visual, coverage, smoothness and annotation, until they can be fitted",
+    )
+    min_runs: int = Field(8, ge=3, le=10_000, description="finished runs that a fit needs")
+    min_spread: float = Field(
+        0.002, gt=0, le=1, description="standard deviation of their quality that it needs"
+    )
+    ridge: float = Field(1.0, ge=1e-6, le=1e6, description="how much the fit leans towards the weights")
+    model: str = Field(
+        "finetuned_model", min_length=1, description="dataset that marks the runs to learn from"
+    )
+    metric: str = Field("val/auc", min_length=1, description="validation metric of these runs")
+    mode: Literal["max", "min"] = "max"
+    same: tuple[str, ...] = Field(("model.preset",), description="parameters in which the runs must agree")
+    converged: float = Field(
+        0.95, gt=0, le=1, description="share of the improvement that counts as converged"
+    )
+    converging: Share = Field(0.75, description="least quality on which a training is expected to converge")
+    aim: Share = Field(0.9, description="scores below it call for an adjustment")
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> EffectParams:
+        if sum(self.weights) <= 0:
+            raise ValueError(f"at least one weight must be above 0, got {self.weights}")
+        return self
+
+
 class ValidateParams(Params):
     """What is looked at in a sequence, and the limits of what is acceptable."""
 
@@ -184,6 +215,7 @@ class ValidateParams(Params):
     min_accepted_share: float = Field(0.9, ge=0, le=1, description="below it the run stops")
     thumbnails: int = Field(12, ge=0, le=200, description="rejected sequences shown in the summary")
     quality: QualityParams = QualityParams()
+    effect: EffectParams = EffectParams()
     frames: dict[str, ExpectationParams] = Field(description="limits of the frame table, by reason")
     sequences: dict[str, ExpectationParams] = Field(description="limits of the sequence table, by reason")
     collection: dict[str, CollectionParams] = Field(
@@ -228,9 +260,13 @@ class PretrainSampleParams(Params):
 class SamplingParams(Params):
     """How often training draws each sample."""
 
-    levels: bool = Field(True, description="so that the levels of the losses get the shares of collect.levels")
+    levels: bool = Field(
+        True, description="so that the levels of the losses get the shares of collect.levels"
+    )
     quality: float = Field(0.0, ge=0, le=16, description="exponent of the sequence's quality score")
-    most: float = Field(10.0, ge=1, le=1e6, description="greatest factor by which a level is drawn more or less")
+    most: float = Field(
+        10.0, ge=1, le=1e6, description="greatest factor by which a level is drawn more or less"
+    )
 
 
 class NormalizeParams(Params):

@@ -4,6 +4,7 @@ from typing import Any
 
 from kedro.pipeline import Pipeline, node, pipeline
 
+from vln_heatmap.nodes.training_effect import predict_training_effect
 from vln_heatmap.nodes.validate import (
     inspect_sequences,
     judge_sequences,
@@ -46,6 +47,12 @@ def create_pipeline(**_: Any) -> Pipeline:
                 ["judged_index", "validation_report", "validation_summary", "params:validate"],
                 "validated_index",
                 name="require_good_share",
+            ),
+            node(
+                predict_training_effect,
+                ["validated_index", "params:validate", "tracker"],
+                "training_effect",
+                name="predict_training_effect",
             ),
         ]
     )
