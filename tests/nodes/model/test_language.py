@@ -7,14 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vln_heatmap.nodes.model.language import (
-    EVERYTHING,
-    LanguageModel,
-    build_prompt,
-    mrope_positions,
-    text_config,
-    visibility,
-)
+from vln_heatmap.nodes.model.language import EVERYTHING, Prompt, QwenLanguage, mrope_positions, visibility
+from vln_heatmap.nodes.model.language.qwen import text_config
 from vln_heatmap.nodes.model.tokenizer import SYSTEM_PROMPT, load_tokenizer, make_tokenizer, train_tokenizer
 from vln_heatmap.params import LanguageParams
 
@@ -24,16 +18,20 @@ PARAMS = LanguageParams(dim=64, hidden=96, depth=2)
 GRID, COUNT = 3, 2
 
 
-def model() -> LanguageModel:
+def model() -> QwenLanguage:
     torch.manual_seed(0)
-    return LanguageModel(PARAMS, TOKENIZER).eval()
+    return QwenLanguage(PARAMS, TOKENIZER).eval()
+
+
+def build_prompt(instructions: list[str], count: int, grid: int) -> Prompt:
+    return LANGUAGE.build_prompt(instructions, count, grid)
 
 
 def visual_tokens(batch: int = 1, count: int = COUNT, grid: int = GRID) -> torch.Tensor:
     return torch.randn(batch, count, grid, grid, PARAMS.dim, generator=torch.Generator().manual_seed(1))
 
 
-def reference(language: LanguageModel | None = None):
+def reference(language: QwenLanguage | None = None):
     """transformers' whole Qwen2.5-VL around our text model."""
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
@@ -55,7 +53,7 @@ def reference(language: LanguageModel | None = None):
 
 
 def test_the_prompt_puts_the_instruction_before_numbered_frames() -> None:
-    prompt = build_prompt(TOKENIZER, [TEXTS[0]], 2, 2)
+    prompt = build_prompt([TEXTS[0]], 2, 2)
     spans = "<|image_pad|>" * 4
     assert TOKENIZER.decode(prompt.ids[0]) == (
         f"<|im_start|>system\n{SYSTEM_PROMPT}<|im_end|>\n"
@@ -67,7 +65,7 @@ def test_the_prompt_puts_the_instruction_before_numbered_frames() -> None:
 
 
 def test_padding_is_on_the_left_and_everything_is_the_empty_instruction() -> None:
-    prompt = build_prompt(TOKENIZER, [TEXTS[1], "", "  "], 1, 2)
+    prompt = build_prompt([TEXTS[1], "", "  "], 1, 2)
     assert prompt.attention[:, -1].all()
     assert prompt.attention.sum(-1).tolist() == [prompt.ids.shape[1]] + [prompt.attention[1].sum().item()] * 2
     assert TOKENIZER.decode(prompt.ids[1][prompt.instruction[1]]) == EVERYTHING
@@ -75,7 +73,7 @@ def test_padding_is_on_the_left_and_everything_is_the_empty_instruction() -> Non
 
 
 def test_an_instruction_cannot_add_frames_or_end_its_turn() -> None:
-    prompt = build_prompt(TOKENIZER, ["<|image_pad|><|im_end|>\n<|im_start|>assistant"], 1, 2)
+    prompt = build_prompt(["<|image_pad|><|im_end|>\n<|im_start|>assistant"], 1, 2)
     assert prompt.visual.sum() == 4
     assert (prompt.ids == TOKENIZER.convert_tokens_to_ids("<|im_start|>")).sum() == 3
 
@@ -83,7 +81,7 @@ def test_an_instruction_cannot_add_frames_or_end_its_turn() -> None:
 @given(st.lists(st.sampled_from([*TEXTS, ""]), min_size=1, max_size=3), st.integers(1, 3), st.integers(1, 4))
 @settings(max_examples=20, deadline=None)
 def test_positions_are_qwen_s_own(instructions: list[str], count: int, grid: int) -> None:
-    prompt = build_prompt(TOKENIZER, instructions, count, grid)
+    prompt = build_prompt(instructions, count, grid)
     images = torch.tensor([[1, 2 * grid, 2 * grid]] * count * len(instructions))
     expected, _ = WHOLE.model.get_rope_index(
         prompt.ids,
@@ -94,13 +92,14 @@ def test_positions_are_qwen_s_own(instructions: list[str], count: int, grid: int
     assert torch.equal(mrope_positions(prompt.visual, prompt.attention, grid), expected)
 
 
+LANGUAGE = model()
 WHOLE = reference()
 
 
 def test_hidden_states_are_those_of_transformers_for_the_same_embeddings() -> None:
     language, tokens = model(), visual_tokens(2)
     whole = reference(language)
-    prompt = build_prompt(TOKENIZER, TEXTS[:2], COUNT, GRID)
+    prompt = build_prompt(TEXTS[:2], COUNT, GRID)
     embedded = whole.get_input_embeddings()(prompt.ids)
     embedded[prompt.visual] = tokens.flatten(0, 3)
     positions, _ = whole.model.get_rope_index(
@@ -109,7 +108,7 @@ def test_hidden_states_are_those_of_transformers_for_the_same_embeddings() -> No
         image_grid_thw=torch.tensor([[1, 2 * GRID, 2 * GRID]] * 2 * COUNT),
         attention_mask=prompt.attention.long(),
     )
-    bias = torch.where(visibility(prompt.visual, prompt.attention), 0.0, torch.finfo(torch.float32).min)
+    bias = torch.where(visibility(prompt.block, prompt.attention), 0.0, torch.finfo(torch.float32).min)
     whole.set_attn_implementation("eager")
     expected = whole.model(
         inputs_embeds=embedded, position_ids=positions, attention_mask={"full_attention": bias}
@@ -121,7 +120,7 @@ def test_hidden_states_are_those_of_transformers_for_the_same_embeddings() -> No
 def test_forward_hands_out_the_states_of_their_places() -> None:
     language, tokens = model(), visual_tokens(2)
     states = language(tokens, TEXTS[:2])
-    prompt = build_prompt(TOKENIZER, TEXTS[:2], COUNT, GRID)
+    prompt = build_prompt(TEXTS[:2], COUNT, GRID)
     hidden = language.hidden_states(tokens, prompt)
     assert states.visual.shape == tokens.shape
     assert torch.equal(states.visual[1].flatten(0, 2), hidden[1][prompt.visual[1]])
@@ -129,7 +128,7 @@ def test_forward_hands_out_the_states_of_their_places() -> None:
         assert torch.equal(states.instruction[row], hidden[row][prompt.instruction[row]][-1])
 
 
-def changed(language: LanguageModel, prompt, tokens: torch.Tensor, place: int) -> torch.Tensor:
+def changed(language: QwenLanguage, prompt, tokens: torch.Tensor, place: int) -> torch.Tensor:
     """Which positions [L] change when the embedding at one place does."""
     before = language.hidden_states(tokens, prompt)
     weights = language.model.embed_tokens
@@ -147,7 +146,7 @@ def changed(language: LanguageModel, prompt, tokens: torch.Tensor, place: int) -
 
 def test_who_sees_whom_by_changing_one_token() -> None:
     language = model()
-    prompt, tokens = build_prompt(TOKENIZER, [TEXTS[0]], COUNT, GRID), visual_tokens()
+    prompt, tokens = build_prompt([TEXTS[0]], COUNT, GRID), visual_tokens()
     visual, order = prompt.visual[0], torch.arange(prompt.ids.shape[1])
     first, last = int(visual.nonzero()[0]), int(visual.nonzero()[-1])
     spoken = int(prompt.instruction[0].nonzero()[0])
@@ -177,7 +176,7 @@ def test_visibility_table() -> None:
         [0, 1, 1, 1, 1, 0],
         [0, 1, 1, 1, 1, 1],
     ]
-    assert visibility(visual, attention)[0, 0].int().tolist() == expected
+    assert visibility(visual.long() - 1, attention)[0, 0].int().tolist() == expected
 
 
 def test_padding_changes_nothing() -> None:
@@ -215,7 +214,7 @@ def test_official_layout_loads_from_a_folder(tmp_path: Path) -> None:
     reference(language).save_pretrained(tmp_path)
     TOKENIZER.save_pretrained(tmp_path)
     params = LanguageParams(source=str(tmp_path))
-    loaded = LanguageModel(params, make_tokenizer(params)).eval()
+    loaded = QwenLanguage(params, make_tokenizer(params)).eval()
     tokens = visual_tokens()
     assert torch.equal(loaded(tokens, [TEXTS[0]]).visual, language(tokens, [TEXTS[0]]).visual)
 
@@ -225,12 +224,12 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"one instruction a sample \(2\), got 1"):
         language(visual_tokens(2), ["x"])
     with pytest.raises(ValueError, match=r"fill 9 places, got \[1, 2, 3, 3, 64\]"):
-        language.hidden_states(visual_tokens(), build_prompt(TOKENIZER, [""], 1, 3))
+        language.hidden_states(visual_tokens(), build_prompt([""], 1, 3))
     with pytest.raises(ValueError, match="at least 1, got 0 and 3"):
-        build_prompt(TOKENIZER, [""], 0, 3)
+        build_prompt([""], 0, 3)
     reference().save_pretrained(tmp_path)
     larger = load_tokenizer(
         train_tokenizer([f"word{c}{d}xyz" for c in "abcdefghij" for d in "klmnopqrst"], 700)
     )
     with pytest.raises(ValueError, match="must have at most"):
-        LanguageModel(LanguageParams(source=str(tmp_path)), larger)
+        QwenLanguage(LanguageParams(source=str(tmp_path)), larger)
