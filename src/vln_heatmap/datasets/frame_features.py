@@ -2,7 +2,7 @@
 
 One safetensors file a sequence holds the frozen encoder's features, the frames at the model's size, and depth,
 ids, poses and the motions of things for the targets. Invariant: a file is whole or absent, and it is used only
-while its fingerprint (encoder, sizes, data version) is the one asked for; a folder holds a thousand files at most.
+while its fingerprint (encoder, sizes, data version) is the one asked for; a folder holds at most a thousand.
 """
 
 from __future__ import annotations
