@@ -142,6 +142,55 @@ def test_a_lit_frame_costs_at_most_so_many_plain_ones(
     assert seconds <= most * plain_seconds
 
 
+def moves(house: Scene) -> Callable[[int], dict[int, NDArray[np.float64]]]:
+    """Motions by frame number: three movable things slide along x."""
+    things = [thing.id for thing in house.instances if thing.movable][:3]
+
+    def motions(frame: int) -> dict[int, NDArray[np.float64]]:
+        matrix = np.eye(4)
+        matrix[0, 3] = 0.01 * (frame + 1)
+        return dict.fromkeys(things, matrix)
+
+    return motions
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("raster", {"move": 0.5, "illuminate": 0.5}), ("raycast", {"move": 1.0, "illuminate": 0.5})],
+)
+def test_a_change_costs_less_than_a_frame(benchmark, house, poses, name, most):
+    """Shares of a plain rendered frame that ``move`` of three things and ``illuminate`` add to it, at 224 pixels;
+    with what a frame of a scene with moved things costs more."""
+    try:
+        simulator = make_simulator(name, PinholeCamera(224, 224, 90.0), agent=AGENT)
+    except SimulatorUnavailableError as error:
+        pytest.skip(str(error))
+    simulator.load(house)
+    motions = moves(house)
+    simulator.move(motions(0))
+    frame_seconds(simulator.render, poses[:5])  # compiled
+    simulator.move({})
+    still = frame_seconds(simulator.render, poses)
+    simulator.move(motions(0))
+    frames = iter(range(1, 10**9))
+    seconds = {
+        "move": frame_seconds(lambda _: simulator.move(motions(next(frames))), poses),
+        "illuminate": frame_seconds(lambda _: simulator.illuminate({"lamps": 1 / (2 + next(frames))}), poses),
+    }
+    moved = benchmark.pedantic(frame_seconds, (simulator.render, poses), rounds=3)
+    simulator.close()
+    shares = {key: round(value / still, 3) for key, value in seconds.items()}
+    benchmark.extra_info |= {
+        "frame_ms": round(still * 1e3, 2),
+        **shares,
+        "moved_frame": round(moved / still, 2),
+    }
+    print(f"\n{name}: {benchmark.extra_info}")
+    assert shares["move"] <= most["move"]
+    assert shares["illuminate"] <= most["illuminate"]
+    assert moved <= 1.5 * still
+
+
 @pytest.mark.parametrize("name", ["raster", "raycast"])
 def test_loading_costs_less_than_fifty_frames(benchmark, house, poses, name):
     """A house is loaded once and gives about a hundred frames."""

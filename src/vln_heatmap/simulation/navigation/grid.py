@@ -337,7 +337,7 @@ class NavigationGrid:
         return MCP_Geometric(np.where(planes, 1.0, -1.0), offsets=offsets, sampling=(1e-3, 1.0, 1.0))
 
     def _hopeful(self, start: Points, ends: Points, between: Points) -> Mask:
-        """Whether all is free at some points [K, N, 2] (x, z) between a floor point [3] and others [N, 3]: [N]."""
+        """Whether all is free at points [K, N, 2] (x, z) between a floor point [3] and others [N, 3]: [N]."""
         free = self._look_up(self.free, between)  # [S, K, N]
         if len(free) == 1:
             return np.asarray(free[0].all(0))
