@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hand_built import Box, build, slab, wall
 
-from vln_heatmap.params import AgentParams
+from vln_heatmap.params import AgentParams, HouseParams
+from vln_heatmap.simulation.houses import generate_house
 from vln_heatmap.simulation.navigation import NavigationGrid
 from vln_heatmap.simulation.simulators.base import FORWARD, AgentState, NoNavigableFloorError
 
@@ -366,3 +367,27 @@ def test_three_storeys_are_joined_by_two_flights():
     assert np.array_equal(path, grid.shortest_path(top, start)[::-1])
     for before, after in pairwise(path):
         assert_walkable(grid, before, after)
+
+
+# --- houses ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_every_room_of_a_house_of_two_storeys_can_be_reached(seed):
+    house = generate_house(seed, HouseParams(storeys=2, texture_size=16, light=False))
+    grid = NavigationGrid.from_scene(house, AGENT)
+    points = grid.points()
+    rooms = [house.room_at(x, z, y) for x, y, z in points[::20]]
+    by_room = {room: point for room, point in zip(rooms, points[::20], strict=True) if room >= 0}
+    assert set(by_room) == set(range(len(house.rooms)))
+    upper = [room for room in by_room if house.rooms[room].floor > 1]
+    assert upper
+    start = next(point for room, point in by_room.items() if house.rooms[room].floor == 0)
+    for room in upper:
+        path = grid.shortest_path(start, by_room[room])
+        rise = house.rooms[room].floor
+        assert length(path) > math.hypot(rise, rise)  # stairs are less steep than 45 degrees
+        assert path[-1, 1] == pytest.approx(rise, abs=0.21)  # or on something low in the room
+        assert np.all(np.linalg.norm(np.diff(path, axis=0), axis=1) > 0)
+        for before, after in pairwise(path):
+            assert_walkable(grid, before, after)
