@@ -126,7 +126,11 @@ def _check_origin(checkpoint: Checkpoint, origin: Any, stored: Mapping[str, str]
 
 def _check_alike(checkpoint: Checkpoint, stored: ModelParams, params: ModelParams) -> None:
     """Refuse what the shapes of the weights do not show: other features, other attention heads."""
-    free = {"encoder": {"batch"}, "language": {"grid", "attention"}}
+    free = {
+        "vggt": {"source", "size", "dtype", "frozen", "heads", "dense_chunk"},
+        "encoder": {"batch"},
+        "language": {"grid", "attention"},
+    }
     for part, ignored in free.items():
         have, want = (getattr(p, part).model_dump(exclude=ignored) for p in (stored, params))
         for name in have:

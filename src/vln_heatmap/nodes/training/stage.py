@@ -16,7 +16,7 @@ import pandas as pd
 
 from vln_heatmap.datasets.windows import WindowDataset
 from vln_heatmap.nodes.losses.heatmap import HeatmapLoss
-from vln_heatmap.nodes.model.assemble import checkpoint_meta
+from vln_heatmap.nodes.model.assemble import checkpoint_meta, stored_weights
 from vln_heatmap.nodes.model.keyframes import UniformSampler
 from vln_heatmap.params import ModelParams, StageParams
 
@@ -93,7 +93,7 @@ def run_stage(
     meta = checkpoint_meta(
         network, model, data.tokenizer, statistics=data.statistics, stage=data.task, metrics=metrics
     )
-    return {"state_dict": result.state_dict, "meta": meta}, result.history
+    return {"state_dict": stored_weights(network, result.state_dict), "meta": meta}, result.history
 
 
 def predict(network: Any, batch: dict[str, Any]) -> Any:
