@@ -173,6 +173,8 @@ class Plans:
             for band in bands[1:]:
                 if band == here or not _within_climb(band, here) or not near[self._place(band)].any():
                     continue
+                if not (near & self._roomy(band, bands)).any():
+                    continue
                 room = self._with_room(band, bands)
                 before = reached.get(band, np.zeros(self.shape, bool))
                 start = before | (room & near)
@@ -249,6 +251,8 @@ class Plans:
 
     def _open(self, band: Band, ground: Mask) -> Mask:
         """Those cells [Z, X] of the ground of a band that have head room."""
+        if not ground.any():
+            return ground
         if band not in self._opens:
             low, high = band.level + STEP_HEIGHT, band.level + self.agent.height
             chosen = np.flatnonzero(self._between(low, high))
