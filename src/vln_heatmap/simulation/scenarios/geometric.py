@@ -122,7 +122,10 @@ def film_complex_3d(stage: Stage) -> Take | None:
     rows[:, 4] = min(0.3, 0.009 * steps) * np.sin(1.5 * t + phase)
     rows[:, 5] = 0.25 * np.sin(t - phase)
     moved, turned = motion(rows)
-    return Take(free_walk(rows)) if moved.max() <= FRAME_METRES and turned.max() <= FRAME_TURN else None
+    places = rows[:, :3] + np.outer(rows[:, 5], (0.0, 1.0, 0.0))
+    free = measures_motion.count_freedoms(places, rows[:, 3], rows[:, 4])
+    slow = moved.max() <= FRAME_METRES and turned.max() <= FRAME_TURN
+    return Take(free_walk(rows)) if slow and free == len(measures_motion.LEAST_MOTIONS) else None
 
 
 @filming(tries=8)

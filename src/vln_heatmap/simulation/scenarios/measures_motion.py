@@ -28,6 +28,7 @@ LEAST_PATH = 0.8  # metres that a moving camera must go
 SHARP_TURN, SHARP_FRAMES, TURNING = math.radians(60), 6, math.radians(5)
 STILL = 0.1  # metres within which a camera turns on the spot
 SAME_PLACE = 0.3  # metres
+LEAST_MOTIONS = (0.4, 0.4, 0.2, math.radians(60), math.radians(15))  # ahead, aside, up (m), turn, nod
 HELD_FRAMES, HELD_TURN, HELD_STEP = 3, math.radians(1.0), 0.02
 LEG_TOLERANCE = 0.3  # metres by which a path may leave the straight line of a leg
 
@@ -73,29 +74,32 @@ def height_range(sequence: Sequence) -> float:
 def freedoms(sequence: Sequence) -> float:
     """In how many of five ways the camera moves: forward or back 0.4 m, sideways 0.4 m, up or down 0.2 m, turn
     60 degrees, nod 15 degrees; sums over the frames."""
-    ahead, aside, up = _local_steps(sequence)
-    nod = np.diff(np.arcsin(np.clip(sequence.poses[:, 1, 2], -1, 1)))
-    turn = np.diff(headings(sequence))
-    least = (0.4, 0.4, 0.2, math.radians(60), math.radians(15))
-    totals = [float(np.abs(motion).sum()) for motion in (ahead, aside, up, turn, nod)]
-    return float(sum(total >= needed for total, needed in zip(totals, least, strict=True)))
+    pitch = np.arcsin(np.clip(sequence.poses[:, 1, 2], -1, 1))
+    return float(count_freedoms(eyes(sequence), headings(sequence), pitch))
+
+
+def count_freedoms(place: NDArray[np.float64], yaw: NDArray[np.float64], pitch: NDArray[np.float64]) -> int:
+    """``freedoms`` of camera centres [T, 3] in metres, headings [T] (unwrapped) and elevations [T] in radians."""
+    motions = (*_local_steps(place, yaw), np.diff(yaw), np.diff(pitch))
+    totals = [float(np.abs(motion).sum()) for motion in motions]
+    return sum(total >= least for total, least in zip(totals, LEAST_MOTIONS, strict=True))
 
 
 def share_forward(sequence: Sequence) -> float:
     """Share of the way on the floor that leads ahead, straight on where the camera looks; 0 if it is short."""
-    ahead, aside, _ = _local_steps(sequence)
+    ahead, aside, _ = _local_steps(eyes(sequence), headings(sequence))
     return _share(np.clip(ahead, 0, None), ahead, aside)
 
 
 def share_backward(sequence: Sequence) -> float:
     """Share of the way on the floor that leads straight back; 0 if the way is short."""
-    ahead, aside, _ = _local_steps(sequence)
+    ahead, aside, _ = _local_steps(eyes(sequence), headings(sequence))
     return _share(np.clip(-ahead, 0, None), ahead, aside)
 
 
 def share_sideways(sequence: Sequence) -> float:
     """Share of the way on the floor that leads sideways; 0 if the way is short."""
-    ahead, aside, _ = _local_steps(sequence)
+    ahead, aside, _ = _local_steps(eyes(sequence), headings(sequence))
     return _share(np.abs(aside), ahead, aside)
 
 
@@ -154,10 +158,10 @@ def held_views(sequence: Sequence) -> list[int]:
 
 
 def _local_steps(
-    sequence: Sequence,
+    place: NDArray[np.float64], yaw: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Steps [T - 1] ahead, to the left and up, metres."""
-    step, yaw = np.diff(eyes(sequence), axis=0), headings(sequence)[:-1]
+    step, yaw = np.diff(place, axis=0), yaw[:-1]
     ahead = -np.sin(yaw) * step[:, 0] - np.cos(yaw) * step[:, 2]
     return ahead, -np.cos(yaw) * step[:, 0] + np.sin(yaw) * step[:, 2], step[:, 1]
 
