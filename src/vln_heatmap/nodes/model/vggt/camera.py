@@ -54,14 +54,14 @@ def encode_cameras(camera_from_world: Tensor, intrinsics: Tensor, size: tuple[in
 
     Args:
         camera_from_world: rigid transforms [..., 4, 4], OpenCV axes.
-        intrinsics: pinhole matrices [..., 3, 3] in pixels, principal point in the image centre.
+        intrinsics: pinhole matrices [..., 3, 3] in pixels, principal point in the image centre; broadcast.
         size: (height, width) of the image in pixels.
     """
     height, width = size
     quaternion = quaternion_from_rotation(camera_from_world[..., :3, :3])
     fov_h = 2 * torch.atan(height / 2 / intrinsics[..., 1, 1])
     fov_w = 2 * torch.atan(width / 2 / intrinsics[..., 0, 0])
-    fov = torch.stack([fov_h, fov_w], dim=-1)  # [..., 2]
+    fov = torch.stack([fov_h, fov_w], dim=-1).expand(*quaternion.shape[:-1], 2)  # [..., 2]
     return torch.cat([camera_from_world[..., :3, 3], quaternion, fov], dim=-1)
 
 
