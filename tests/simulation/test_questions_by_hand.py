@@ -27,6 +27,7 @@ from vln_heatmap.simulation.relations import (
     in_room,
     inside,
     next_to,
+    on,
 )
 from vln_heatmap.simulation.routes import describe_route, landmarks, room_visits, route_instruction
 from vln_heatmap.simulation.scene import Instance, Room
@@ -121,6 +122,17 @@ def test_above_and_below(at: tuple[float, float, float], verdict: int) -> None:
     bed, painting = thing(box(1, "bed", size=1.0)), thing(box(2, "painting", at=at, size=0.4))
     assert above(painting, bed) == below(bed, painting) == verdict
     assert above(bed, painting) == NO
+
+
+def test_on_is_to_stand_there() -> None:
+    table, rug = thing(box(1, "table", size=1.0)), thing(box(2, "rug", size=(3, 0.01, 3)))
+    assert on(thing(box(3, "vase", at=(0.1, 1.0, 0), size=0.2)), table) == YES
+    assert on(table, rug) == YES  # it stands on the floor, a centimetre below the rug's top
+    assert on(rug, table) == NO
+    assert on(thing(box(4, "chair", at=(0.4, 0, 0), size=0.5)), table) == NO  # pushed under it
+    assert on(thing(box(5, "ceiling light", at=(0, 2.3, 0), size=0.2)), table) == NO
+    assert on(thing(box(6, "book", at=(0, 0.5, 0), size=0.2)), table) == UNSURE  # in a drawer, or on a shelf
+    assert on(thing(box(7, "plant", at=(1.2, 1.0, 0), size=0.2)), table) == NO
 
 
 def test_inside_a_container() -> None:

@@ -87,17 +87,25 @@ def in_room(a: Thing, room: int) -> int:
 
 
 def on(a: Thing, b: Thing) -> int:
-    """Standing on it: the foot of a is at the top of b, its centre over b's box. NO if beside or under it."""
+    """Standing on it: the foot of a is at the top of b, its centre over b's box.
+
+    NO if beside or under it, on the floor that it stands on, or 0.3 m above it.
+    """
     foot, top = a.instance.box_min[1], b.instance.box_max[1]
-    if box_gap(a.instance, b.instance) > 0.02 or a.instance.box_max[1] <= b.instance.box_min[1] + 0.05:
+    lower = a.instance.box_max[1] <= b.instance.box_min[1] + 0.05 or (_not_over(a, b) and foot <= top - 0.15)
+    if box_gap(a.instance, b.instance) > 0.02 or lower or foot >= top + 0.3:
         return NO
     return YES if _over(a, b) and abs(foot - top) <= 0.05 else UNSURE
 
 
 def above(a: Thing, b: Thing) -> int:
-    """Over it with 0.1 m of air or more, its centre over b's box. NO 0.3 m beside it, or lower than its top."""
+    """Over it with 0.1 m of air or more, its centre over b's box.
+
+    NO 0.3 m beside it, on the same floor, or lower than its top.
+    """
     clear = a.instance.box_min[1] - b.instance.box_max[1]
-    if box_gap(a.instance, b.instance) >= 0.3 or a.instance.box_max[1] <= b.instance.box_max[1]:
+    low = a.instance.box_max[1] <= b.instance.box_max[1]
+    if box_gap(a.instance, b.instance) >= 0.3 or _not_over(a, b) or low:
         return NO
     sure = clear >= 0.1 and _over(a, b) and a.instance.room == b.instance.room
     return YES if sure else UNSURE
@@ -165,6 +173,11 @@ def box_distance(a: Instance, b: Instance) -> float:
 def nearest_point(instance: Instance, point: NDArray[np.float64]) -> NDArray[np.float64]:
     """The point [3] of the instance's box that is nearest to ``point`` [3], metres."""
     return np.clip(point, instance.box_min, instance.box_max)
+
+
+def _not_over(a: Thing, b: Thing) -> bool:
+    """Whether a stands on the floor that b stands on, or is under it."""
+    return a.instance.box_min[1] <= b.instance.box_min[1] + 0.05
 
 
 def _over(a: Thing, b: Thing) -> bool:

@@ -45,16 +45,8 @@ from vln_heatmap.simulation.routes import passages
 #: What things are said to be in.
 CONTAINERS = frozenset(
     {
-        "bookshelf",
-        "shelf",
-        "cabinet",
-        "wardrobe",
-        "shoe rack",
-        "box",
-        "basket",
-        "laundry basket",
-        "bathtub",
-        "sink",
+        *("bookshelf", "shelf", "shelving", "cabinet", "wardrobe", "shoe rack", "box", "crate", "basket"),
+        *("laundry basket", "toy chest", "bathtub", "sink"),
     }
 )
 _LEAD = 0.3  # metres by which the nearest thing must be nearer than the next
