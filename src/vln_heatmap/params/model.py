@@ -140,6 +140,9 @@ class LanguageParams(Params):
         "trained", description="without a source: learned from the instructions, or Qwen's own vocabulary"
     )
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of its frozen weights; what trains, LoRA too, is float32"
+    )
     grid: int = Field(7, ge=1, le=64, description="visual tokens along a side of a frame")
     vocab_size: int = Field(1536, ge=270, le=200_000, description="of the tokenizer trained for it")
     dim: int = Field(128, ge=32, le=16384)
@@ -207,6 +210,61 @@ class HeadParams(Params):
     heatmap_size: int = Field(28, ge=7, le=448, description="cells along a side of a heatmap")
 
 
+class LoraParams(Params):
+    """Low-rank adapters of the language model."""
+
+    rank: int = Field(16, ge=1, le=1024)
+    alpha: float = Field(32.0, gt=0, le=4096, description="adapters are scaled by alpha / rank")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    targets: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        ("q_proj", "k_proj", "v_proj", "o_proj"), min_length=1, description="linear layers that get one"
+    )
+
+
+TunablePart = Literal["vggt", "fusion", "projector", "language", "lora", "heads"]
+
+
+class TuningParams(Params):
+    """What of the model is trained, and how its memory is kept low."""
+
+    tunable_parts: tuple[TunablePart, ...] | None = Field(
+        None, min_length=1, description="null = all but the 2-D encoder and, with lora, the language model"
+    )
+    lora: LoraParams | None = None
+    gradient_checkpointing: bool = Field(False, description="recompute the language model's layers backward")
+
+    @model_validator(mode="after")
+    def _check(self) -> TuningParams:
+        if self.lora is None and "lora" in (self.tunable_parts or ()):
+            raise ValueError("tunable_parts has lora, but there are no adapters: set tuning.lora")
+        return self
+
+    def trains(self, part: TunablePart) -> bool:
+        """Whether the part's weights may train."""
+        if self.tunable_parts is None:
+            return part != "language" or self.lora is None
+        return part in self.tunable_parts
+
+
+Device = Annotated[str, Field(pattern=r"^(cpu|meta|mps|cuda(:\d+)?)$")]
+
+
+class PlacementParams(Params):
+    """Which device each part lives on."""
+
+    devices: Device | dict[Literal["vggt", "encoder", "language", "heads"], Device] | None = Field(
+        None, min_length=1, description="one for all, or by part; null = as the caller says"
+    )
+    offload: tuple[Literal["language"], ...] = Field((), description="off its device between uses; no training")
+    rest: Literal["cpu", "disk"] = Field("cpu", description="where it is then")
+
+    @model_validator(mode="after")
+    def _check(self) -> PlacementParams:
+        if self.offload and self.devices is None:
+            raise ValueError("offload needs devices: name the one that the language model works on")
+        return self
+
+
 class ModelParams(Params):
     """The whole model. The frozen 2-D encoder is named here too, because every other part is built on it."""
 
@@ -217,3 +275,16 @@ class ModelParams(Params):
     fusion: FusionParams = FusionParams()
     language: LanguageParams = LanguageParams()
     head: HeadParams = HeadParams()
+    tuning: TuningParams = TuningParams()
+    placement: PlacementParams = PlacementParams()
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelParams:
+        if self.language.dtype == "bfloat16" and self.tuning.trains("language"):
+            raise ValueError(
+                "language.dtype bfloat16 is for frozen weights: set tuning.lora or leave language out of "
+                "tuning.tunable_parts, or set dtype: float32 with train.mixed_precision: bf16"
+            )
+        if self.vggt.frozen and "vggt" in (self.tuning.tunable_parts or ()):
+            raise ValueError("tunable_parts has vggt, but vggt.frozen is true")
+        return self

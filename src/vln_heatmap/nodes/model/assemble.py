@@ -18,7 +18,9 @@ from torch import Tensor
 
 from vln_heatmap.datasets.checkpoint import Checkpoint, CheckpointMismatchError, load_into
 from vln_heatmap.nodes.model.heatmap_model import HeatmapModel
+from vln_heatmap.nodes.model.placement import place
 from vln_heatmap.nodes.model.tokenizer import make_tokenizer
+from vln_heatmap.nodes.model.tuning import adapt
 from vln_heatmap.params import ModelParams
 
 
@@ -35,7 +37,10 @@ def make_model(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return HeatmapModel(params, groups, extra, make_tokenizer(params.language, tokenizer))
+        model = HeatmapModel(params, groups, extra, make_tokenizer(params.language, tokenizer))
+        adapt(model, params.tuning)
+    place(model, params.placement)
+    return model
 
 
 def checkpoint_meta(
@@ -45,7 +50,7 @@ def checkpoint_meta(
     layout = {"groups": list(model.groups), "extra": model.extra}
     return {
         "preset": params.preset,
-        "model": params.model_dump(mode="json"),
+        "model": params.model_dump(mode="json", exclude={"placement"}),  # that is a matter of the machine
         "tokenizer": tokenizer,
         "features": layout,
         "external": {name: asdict(part.origin) for name, part in _external_parts(model).items()},
@@ -129,7 +134,8 @@ def _check_alike(checkpoint: Checkpoint, stored: ModelParams, params: ModelParam
     free = {
         "vggt": {"source", "size", "dtype", "frozen", "heads", "dense_chunk"},
         "encoder": {"batch"},
-        "language": {"grid", "attention"},
+        "language": {"grid", "attention", "dtype"},
+        "tuning": {"tunable_parts", "gradient_checkpointing"},
     }
     for part, ignored in free.items():
         have, want = (getattr(p, part).model_dump(exclude=ignored) for p in (stored, params))

@@ -7,6 +7,7 @@ in the heads, so one pass over T frames can be read for any current view among t
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -22,7 +23,8 @@ from vln_heatmap.nodes.model.heads import (
     TokenMatcher,
     take,
 )
-from vln_heatmap.nodes.model.language import make_language
+from vln_heatmap.nodes.model.language import LanguageStates, make_language
+from vln_heatmap.nodes.model.placement import Visitor
 from vln_heatmap.nodes.model.vggt import make_geometry
 from vln_heatmap.params import ModelParams
 
@@ -50,7 +52,8 @@ class HeatmapModel(nn.Module):
         self.register_buffer("feature_std", torch.ones(channels))
         self.vggt = make_geometry(params.vggt)
         self.fusion = FUSIONS[params.fusion.kind](self.vggt.channels, channels, params.fusion)
-        self.language = make_language(params.language, tokenizer)
+        frozen = getattr(torch, params.language.dtype)
+        self.language = make_language(params.language, tokenizer, dtype=frozen)
         self.enter_language = nn.Linear(width, self.language.width)
         self.leave_language = nn.Sequential(
             nn.LayerNorm(self.language.width), nn.Linear(self.language.width, width)
@@ -59,6 +62,8 @@ class HeatmapModel(nn.Module):
         self.matcher = TokenMatcher(width, self.vggt.channels, len(self.similar), head)
         self.referring = ReferringHead(width, self.language.width, head.detail, head)
         self.head = HeatmapHead(head, head.detail)
+        self.places: dict[str, torch.device] = {}  # device of each part, see placement
+        self.visitor: Visitor | None = None  # of a language model that is off its device between uses
 
     def set_feature_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Fix the channel-wise statistics [C] of the encoder's features (from training frames)."""
@@ -78,6 +83,9 @@ class HeatmapModel(nn.Module):
             keyframes: [B, N, K] indices of its keyframes. With T = 1 the only frame is its own and only
                 keyframe, and what remains is where the instruction points.
         """
+        frames, features, current, keyframes = (
+            self._at("heads", given) for given in (frames, features, current, keyframes)
+        )
         features = self._standardise(features)
         tokens, states, text, camera = self._describe(frames, features, instructions)
         detail = self.detail(take(frames, current).flatten(0, 1)).unflatten(0, current.shape)
@@ -93,19 +101,31 @@ class HeatmapModel(nn.Module):
         self, frames: Tensor, features: Tensor, instructions: list[str]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Tokens [B, T, D, g, g], language states [B, T, L, g, g], text summary [B, L], cameras [B, T, 2C]."""
-        geometry = self.vggt(frames)
-        maps = geometry.patch_tokens.movedim(-1, 2).unflatten(-1, geometry.grid)  # [B, T, 2C, h, w]
+        geometry = self.vggt(self._at("vggt", frames))
+        patches = self._at("heads", geometry.patch_tokens)  # [B, T, h*w, 2C]
+        maps = patches.movedim(-1, 2).unflatten(-1, geometry.grid)  # [B, T, 2C, h, w]
         tokens = self.fusion(maps, features)  # [B, T, D, g, g]
         coarse = align_grid(tokens, (self.params.language.grid,) * 2).movedim(2, -1)  # [B, T, l, l, D]
-        states, text = self.language(self.enter_language(coarse), instructions)
+        states, text = self._read(self.enter_language(coarse), instructions)
         back = self.leave_language(states).movedim(-1, 2)  # [B, T, D, l, l]
         size = (tokens.shape[-2], tokens.shape[-1])
         return (
             tokens + align_grid(back, size),
             align_grid(states.movedim(-1, 2), size),
             text,
-            geometry.camera_tokens,
+            self._at("heads", geometry.camera_tokens),
         )
+
+    def _read(self, tokens: Tensor, instructions: list[str]) -> LanguageStates:
+        """The language model on its device, its states on the heads' and in their precision."""
+        with self.visitor.visiting() if self.visitor else nullcontext():
+            states = self.language(self._at("language", tokens), instructions)
+        precise = (s.float() if s.dtype == torch.bfloat16 else s for s in states)
+        return LanguageStates(*(self._at("heads", s) for s in precise))
+
+    def _at(self, part: str, tensor: Tensor) -> Tensor:
+        """The tensor where a part lives; as it is if the parts have no devices of their own."""
+        return tensor.to(self.places[part], non_blocking=True) if self.places else tensor
 
     def _refer(self, tokens: Tensor, states: Tensor, text: Tensor, detail: Tensor, current: Tensor) -> Tensor:
         """Referred logits [B, N, h, w] of the current views."""

@@ -141,7 +141,7 @@ def fingerprint(data: StageData, model: ModelParams, params: StageParams) -> str
         "samples": hashlib.sha256(rows.to_numpy().tobytes()).hexdigest(),
         "features": data.features.fingerprint,
         "tokenizer": data.tokenizer,
-        "model": model.model_dump(mode="json"),
+        "model": model.model_dump(mode="json", exclude={"placement"}),
         "train": params.train.identity(),
         "window": params.window.model_dump(mode="json"),
     }

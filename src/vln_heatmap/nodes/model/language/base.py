@@ -67,7 +67,7 @@ class LanguageModel(nn.Module, ABC):
         self.tokenizer = tokenizer
         self.attention_kind = params.attention
         self.model: Any
-        self.head: nn.Module | None
+        self.head: Any
         self.model, self.head = self._load(params, dtype or torch.float32)
         self.width: int = self.model.config.hidden_size
         if len(tokenizer) > self.model.config.vocab_size:
@@ -194,10 +194,8 @@ class LanguageModel(nn.Module, ABC):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Of the next token after each hidden state [..., D]: [..., vocabulary]."""
-        if self.head is not None:
-            logits = self.head(hidden)
-        else:
-            logits = F.linear(hidden, self.model.embed_tokens.weight)
+        tied = self.head is None
+        logits = F.linear(hidden, self.model.embed_tokens.weight if tied else self.head.weight)
         cap = getattr(self.model.config, "final_logit_softcapping", None)
         return logits if cap is None else torch.tanh(logits / cap) * cap
 

@@ -42,6 +42,8 @@ def load_official(
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # it would list every weight of the tower
     try:
+        whole: Any
+        info: Any
         whole, info = AutoModelForImageTextToText.from_pretrained(
             params.source,
             config=config,

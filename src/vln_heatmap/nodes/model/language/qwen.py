@@ -43,7 +43,8 @@ class QwenLanguage(LanguageModel):
         from transformers import Qwen2_5_VLTextModel
 
         config = text_config(params, len(self.tokenizer), self.tokenizer.pad_token_id)
-        return Qwen2_5_VLTextModel(config).to(dtype), None
+        model: Any = Qwen2_5_VLTextModel(config)
+        return model.to(dtype), None
 
     def build_prompt(self, instructions: Sequence[str], visual_count: int, grid: int) -> Prompt:
         check_counts(visual_count, grid)
