@@ -23,6 +23,7 @@ from vln_heatmap.simulation.scenarios.stage import (
     nearest_pairs,
     share_of,
 )
+from vln_heatmap.simulation.simulators.base import Observation
 from vln_heatmap.simulation.take import Take
 from vln_heatmap.simulation.trajectories.free_motion import (
     FRAME_METRES,
@@ -38,6 +39,7 @@ from vln_heatmap.simulation.trajectories.walks import forward_of, path_length
 PART = "geometric_foundation"
 _LINE = (1.0, 3.0)  # metres of a straight line
 _LIFTS = (-0.45, 0.35)  # metres by which the camera goes down and up
+_OPEN = 0.9  # metres: median depth of a view that is not just a wall
 _STOREY = 1.0  # metres between two floors, at least
 _SHARP = (math.radians(65), math.radians(120))
 _SHARP_RATE = math.radians(15)
@@ -207,7 +209,7 @@ def film_occlusion(stage: Stage) -> Take | None:
         share = share_of(view, thing.id)
         if share >= 2 * SEEN_WELL:
             shown.append(row)
-        elif share == 0 and _blocked(stage, row, view, thing.centre):
+        elif share == 0 and np.median(view.depth) >= _OPEN and _blocked(stage, row, view, thing.centre):
             hidden.append(row)
     for a, b in nearest_pairs(shown, hidden):
         path = stage.path(a[:3], b[:3])
@@ -217,9 +219,9 @@ def film_occlusion(stage: Stage) -> Take | None:
     return None
 
 
-def _blocked(stage: Stage, row: NDArray[np.float64], view: object, target: NDArray[np.float64]) -> bool:
+def _blocked(stage: Stage, row: NDArray[np.float64], view: Observation, target: NDArray[np.float64]) -> bool:
     """Whether the middle of a view shows something that is nearer than the target it looks at."""
-    depth = view.depth  # type: ignore[attr-defined]
+    depth = view.depth
     height, width = depth.shape
     middle = depth[height // 2 - 1 : height // 2 + 1, width // 2 - 1 : width // 2 + 1]
     return bool(0 < middle.max() < np.linalg.norm(_eye(stage, row) - target) - 0.3)
