@@ -47,7 +47,7 @@ def test_clipping_keeps_what_lies_in_the_slab(data):
     assert found == pytest.approx(share * shoelace(plan), abs=0.02 * shoelace(plan) + 1e-9)
 
 
-@settings(max_examples=60)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_the_highest_of_the_planes_over_a_cell_counts(seed):
     """Two triangles that hold the whole grid, so that each cell has the height of the higher plane."""
@@ -61,7 +61,7 @@ def test_the_highest_of_the_planes_over_a_cell_counts(seed):
     z, x = np.mgrid[-32:63, -32:63] + 0.5  # cell centres
     inside = (x > -30) & (z > -30) & (x + z < 30)
     expected = np.max([a + b * x + c * z for a, b, c in slopes], axis=0)
-    assert found[inside] == pytest.approx(expected[inside], abs=1e-6)
+    np.testing.assert_allclose(found[inside], expected[inside], atol=1e-6)
     assert np.isnan(found[~inside & (x + z != 30)]).all()
 
 

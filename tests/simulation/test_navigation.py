@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from hand_built import Box, build, slab, wall
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vln_heatmap.params import AgentParams, HouseParams
@@ -150,6 +150,7 @@ def test_a_scene_in_millimetres_is_refused():
 # --- room round a point ------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(x=st.floats(0.3, WIDTH - 0.3), z=st.floats(0.3, DEPTH - 0.3))
 def test_clearance_is_the_distance_to_the_nearest_wall(room, x, z):
     nearest = min(x, WIDTH - x, z, DEPTH - z)

@@ -11,44 +11,34 @@ Stretches are searched from the ground storey (y = 0) outwards: what cannot be c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from functools import cached_property, wraps
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from vln_heatmap.params import AgentParams
+from vln_heatmap.simulation.navigation.bands import (
+    FLATNESS,
+    GROUND,
+    STEP_HEIGHT,
+    Band,
+    flat_bands,
+    sloping_bands,
+)
 from vln_heatmap.simulation.navigation.plans import clip_to_slab, highest, rasterize
 
-STEP_HEIGHT = 0.1  # metres; what is lower lies on the floor
-CLIMB = 0.2  # metres between neighbouring floors that the agent steps up or down
 TREAD = 0.25  # metres; the walking height is averaged over this, which makes a ramp of a staircase
-FLATNESS = 2e-3  # metres; floors that differ by less have one height, faces that rise by less are flat
 LEVEL_NORMAL = 0.7  # |n_y| of faces that count as floor
 LEAST_RADIUS = 1.2  # cells; a thinner body would slip between the corners of a slanted wall's cells
 NEIGHBOURS = np.ones((3, 3), bool)
 SIGHT = 2.0  # metres round a floor in which its clearance is measured
 Mask = NDArray[np.bool_]
 Window = tuple[slice, slice]
-
-
-@dataclass(frozen=True)
-class Band:
-    """Floor between the heights ``low`` and ``high`` (metres) counts as level.
-
-    Attributes:
-        level: at this height.
-        flat, sloping: which faces count as floor.
-    """
-
-    low: float
-    level: float
-    high: float
-    flat: bool = True
-    sloping: bool = True
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,6 +58,19 @@ class Floor:
     gaps: NDArray[np.float32]
 
 
+def _once(method: Callable[[Plans, Band], T]) -> Callable[[Plans, Band], T]:
+    """A method of ``Plans`` that works out each band once, and only if it is asked for."""
+
+    @wraps(method)
+    def answer(self: Plans, band: Band) -> T:
+        key = (method.__name__, band)
+        if key not in self._known:
+            self._known[key] = method(self, band)
+        return self._known[key]
+
+    return answer
+
+
 @dataclass(frozen=True)
 class Plans:
     """The open cells of a scene by band, each computed once and only if it is asked for.
@@ -85,12 +88,7 @@ class Plans:
     agent: AgentParams
     origin: NDArray[np.float64]
     shape: tuple[int, int]
-    _places: dict[Band, tuple[int, int, int, int]] = field(default_factory=dict)
-    _grounds: dict[Band, Mask] = field(default_factory=dict)
-    _roomies: dict[Band, Mask] = field(default_factory=dict)
-    _opens: dict[Band, Mask] = field(default_factory=dict)
-    _rooms: dict[Band, Mask] = field(default_factory=dict)
-    _means: dict[tuple[Band, bool], NDArray[np.float64]] = field(default_factory=dict)
+    _known: dict[tuple[str, Band], Any] = field(default_factory=dict)
 
     @property
     def radius(self) -> float:
@@ -121,27 +119,36 @@ class Plans:
         while useless := self._without_centre(reached, gaps):
             reached |= {band: reached[band] & ~cells for band, cells in useless.items()}
             gaps = {band: self._gaps(reached, band) for band in reached}
+        heights = self._walking_heights(reached)
         floors = []
         for band in sorted(reached, key=lambda band: band.level):
             free = reached[band] & (gaps[band] >= self.radius)
-            heights = self._walking_heights(reached, band)
-            floors.append(Floor(band.level, free, heights, gaps[band].astype(np.float32)))
+            floors.append(Floor(band.level, free, heights[band], gaps[band].astype(np.float32)))
         return floors
 
-    def _walking_heights(self, reached: dict[Band, Mask], band: Band) -> NDArray[np.float64]:
-        """Mean height [Z, X] of the floors within a climb of a band."""
-        near = [other for other in reached if _within_climb(band, other)]
-        if len(near) == 1:
-            return self._heights(band)
-        share = sum(self._mean(other, reached[other]) for other in near)
-        total = sum(self._mean(other, reached[other], self._heights(other)) for other in near)
-        mean = np.round(total / np.maximum(share, 1e-9), 6)  # so that level is exactly level
-        return np.where(reached[band], mean, band.level)
+    def _walking_heights(self, reached: dict[Band, Mask]) -> dict[Band, NDArray[np.float64]]:
+        """Mean height [Z, X] of the floors within a climb of each band, under a tread-sized square."""
+        if len(reached) == 1:
+            return {band: self._heights(band) for band in reached}
+        size = round(TREAD / self.agent.cell) | 1
+        cells, sums = (
+            {b: ndimage.uniform_filter(values, size, mode="constant") for b, values in maps.items()}
+            for maps in (
+                {b: mask.astype(float) for b, mask in reached.items()},
+                {b: np.where(mask, self._heights(b), 0.0) for b, mask in reached.items()},
+            )
+        )
+        result = {}
+        for band, mask in reached.items():
+            near = [other for other in reached if band.within_climb(other)]
+            mean = sum(sums[b] for b in near) / np.maximum(sum(cells[b] for b in near), 1e-9)
+            result[band] = np.where(mask, np.round(mean, 6), band.level)  # level is exactly level
+        return result
 
     def _gaps(self, reached: dict[Band, Mask], band: Band) -> NDArray[np.float64]:
         """Metres [Z, X] from each cell of a band to the nearest one that is not open within a climb of it; what
         is farther than ``SIGHT`` from all of its cells counts as not open."""
-        joined = np.logical_or.reduce([cells for b, cells in reached.items() if _within_climb(band, b)])
+        joined = np.logical_or.reduce([cells for b, cells in reached.items() if band.within_climb(b)])
         window = _window(reached[band], round(SIGHT / self.agent.cell))
         gaps = np.zeros(self.shape)
         near = ndimage.distance_transform_edt(np.pad(joined[window], 1))
@@ -154,7 +161,7 @@ class Plans:
         """Pieces [Z, X] of the bands beside the ground's on which the agent's centre finds no place."""
         found = {}
         for band, cells in reached.items():
-            if band.level != 0:
+            if band != GROUND:
                 free = cells & (gaps[band] >= self.radius)
                 rest = cells & ~ndimage.binary_propagation(free, NEIGHBOURS, mask=cells)
                 if rest.any():
@@ -163,28 +170,26 @@ class Plans:
 
     def _reached(self) -> dict[Band, Mask]:
         """Open cells [Z, X] by band of the ground storey and of all that climbs lead to from there."""
-        bands = self._bands()
-        ground = bands[0]
-        reached = {ground: self._open(ground, self._ground(ground))}
-        waiting = [ground]
+        reached = {GROUND: self._open(GROUND)}
+        waiting = [GROUND]
         while waiting:
             here = waiting.pop()
             near = ndimage.binary_dilation(reached[here], NEIGHBOURS)
-            for band in bands[1:]:
-                if band == here or not _within_climb(band, here) or not near[self._place(band)].any():
+            for band in self._bands:
+                if band == here or not band.within_climb(here) or not near[self._place(band)].any():
                     continue
-                if not (near & self._roomy(band, bands)).any():
+                if not (near & self._roomy(band)).any():
                     continue
-                room = self._with_room(band, bands)
                 before = reached.get(band, np.zeros(self.shape, bool))
-                start = before | (room & near)
+                start = before | (near & self._room(band))
                 if (start & ~before).any():
-                    reached[band] = ndimage.binary_propagation(start, mask=room)
+                    reached[band] = ndimage.binary_propagation(start, mask=self._room(band))
                     waiting.append(band)
         return reached
 
+    @cached_property
     def _bands(self) -> list[Band]:
-        """Bands that hold all floor on which the body may find room, first that of the ground.
+        """Bands, beside the ground's, that hold all floor on which the body may find room.
 
         One for each height at which there is flat floor, and a stack of them over the heights of slopes.
         """
@@ -193,16 +198,11 @@ class Plans:
         areas = np.abs(one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]) / 2  # [L]
         low, high = self._low[self._level, 1], self._high[self._level, 1]
         sloping = self._sloping[self._level]
-        beside = (high >= STEP_HEIGHT) | (low < -STEP_HEIGHT)
-        bands = [*_flat_bands(low[beside & ~sloping], areas[beside & ~sloping], self._least_area)]
-        for start, stop in ((-np.inf, -STEP_HEIGHT), (STEP_HEIGHT, np.inf)):
-            bands += _stack(low[sloping], high[sloping], start, stop)
-        return [Band(-STEP_HEIGHT, 0.0, STEP_HEIGHT), *bands]
-
-    @property
-    def _least_area(self) -> float:
-        """Half of the body's disc, m^2: on less, even a tread gives no hold."""
-        return float(np.pi * self.radius**2 / 2)
+        flat = ~sloping & ((high >= STEP_HEIGHT) | (low < -STEP_HEIGHT))
+        least = np.pi * self.radius**2 / 2  # half of the body's disc: on less, even a tread gives no hold
+        below = sloping_bands(low[sloping], high[sloping], -np.inf, -STEP_HEIGHT)
+        above = sloping_bands(low[sloping], high[sloping], STEP_HEIGHT, np.inf)
+        return [*flat_bands(low[flat], areas[flat], least), *below, *above]
 
     @cached_property
     def _sloping(self) -> Mask:
@@ -213,53 +213,53 @@ class Plans:
         kind = (self._sloping & band.sloping) | (~self._sloping & band.flat)
         return self._level & kind & self._between(band.low, band.high)
 
-    def _place(self, band: Band, margin: float = 0.0) -> Window:
-        """The part of the grid round the floor of a band and ``margin`` metres more."""
-        if band not in self._places:
-            faces = self._faces(band)
-            low = (self._low[faces][:, (0, 2)].min(0) - self.origin) / self.agent.cell
-            high = (self._high[faces][:, (0, 2)].max(0) - self.origin) / self.agent.cell
-            self._places[band] = (*low.astype(int)[::-1].tolist(), *high.astype(int)[::-1].tolist())
-        top, left, bottom, right = self._places[band]
-        more = round(margin / self.agent.cell)
-        return (
-            slice(max(top - more, 0), bottom + 1 + more),
-            slice(max(left - more, 0), right + 1 + more),
+    @_once
+    def _place(self, band: Band) -> Window:
+        """The rectangle of cells round the floor of a band."""
+        faces = self._faces(band)
+        corners = (self._low[faces][:, (2, 0)].min(0), self._high[faces][:, (2, 0)].max(0))
+        (top, left), (bottom, right) = (
+            ((at - self.origin[::-1]) / self.agent.cell).astype(int).tolist() for at in corners
         )
+        return slice(top, bottom + 1), slice(left, right + 1)
 
-    def _roomy(self, band: Band, bands: list[Band]) -> Mask:
-        """The cells [Z, X] with floor in a band that are wide enough for the body, whatever stands on them."""
-        if band not in self._roomies:
-            grounds = [self._ground(other) for other in (band, *self._above(band, bands))]
-            self._roomies[band] = grounds[0] & self._opening(np.logical_or.reduce(grounds))
-        return self._roomies[band]
-
-    def _above(self, band: Band, bands: list[Band]) -> list[Band]:
-        """The bands up to a climb higher that have floor near that of a band."""
-        higher = [b for b in bands if b.level > band.level and _within_climb(b, band)]
-        place = self._place(band, 2 * self.radius)
+    @_once
+    def _above(self, band: Band) -> list[Band]:
+        """The bands up to a climb higher whose floor comes closer than the body's diameter to that of a band."""
+        margin = round(2 * self.radius / self.agent.cell)
         return [
-            b for b in higher if all(_overlap(*sides) for sides in zip(place, self._place(b), strict=True))
+            other
+            for other in (GROUND, *self._bands)
+            if other.level - band.level > 0
+            and band.within_climb(other)
+            and all(
+                one.start < two.stop + margin and two.start < one.stop + margin
+                for one, two in zip(self._place(band), self._place(other), strict=True)
+            )
         ]
 
+    @_once
     def _ground(self, band: Band) -> Mask:
         """Cells [Z, X] with floor in a band."""
-        if band not in self._grounds:
-            polygons = clip_to_slab(self.corners[self._faces(band)], band.low, band.high)
-            self._grounds[band] = rasterize(polygons, self.shape, self.origin, self.agent.cell)
-        return self._grounds[band]
+        polygons = clip_to_slab(self.corners[self._faces(band)], band.low, band.high)
+        return rasterize(polygons, self.shape, self.origin, self.agent.cell)
 
-    def _open(self, band: Band, ground: Mask) -> Mask:
-        """Those cells [Z, X] of the ground of a band that have head room."""
-        if not ground.any():
-            return ground
-        if band not in self._opens:
-            low, high = band.level + STEP_HEIGHT, band.level + self.agent.height
-            chosen = np.flatnonzero(self._between(low, high))
-            polygons = clip_to_slab(self.corners[chosen[self._over(ground, chosen)]], low, high)
-            obstacles = rasterize(polygons, self.shape, self.origin, self.agent.cell)
-            self._opens[band] = ground & ~obstacles
-        return self._opens[band]
+    @_once
+    def _roomy(self, band: Band) -> Mask:
+        """The cells [Z, X] with floor in a band that are wide enough for the body, whatever stands on them."""
+        wide = [self._ground(other) for other in (band, *self._above(band))]
+        return self._ground(band) & self._opening(np.logical_or.reduce(wide))
+
+    @_once
+    def _open(self, band: Band) -> Mask:
+        """The cells [Z, X] with floor in a band that have head room, and width if it is not the ground."""
+        floor = self._ground(band) if band == GROUND else self._roomy(band)
+        if not floor.any():
+            return floor
+        low, high = band.level + STEP_HEIGHT, band.level + self.agent.height
+        chosen = np.flatnonzero(self._between(low, high))
+        polygons = clip_to_slab(self.corners[chosen[self._over(floor, chosen)]], low, high)
+        return floor & ~rasterize(polygons, self.shape, self.origin, self.agent.cell)
 
     def _between(self, low: float, high: float) -> Mask:
         """Which triangles [F] reach between two heights."""
@@ -273,26 +273,23 @@ class Plans:
         x1, z1 = x1 + 1, z1 + 1
         return np.asarray(total[z1, x1] - total[z0, x1] - total[z1, x0] + total[z0, x0] > 0)
 
-    def _with_room(self, band: Band, bands: list[Band]) -> Mask:
+    @_once
+    def _room(self, band: Band) -> Mask:
         """Open cells of a band on which the body finds room, counting the bands that are a climb higher.
 
         That is the opening of the open cells by the body's disc: what remains can be covered with discs. It
-        leaves the treads of a staircase, and takes away a sill. Most floors fail for want of size, before
-        anything is known of what stands on them. Under the boards of a floor there may be another one: the
-        higher counts.
+        leaves the treads of a staircase, and takes away a sill. Under the boards of a floor there may be another
+        one: the higher counts.
         """
-        if band not in self._rooms:
-            cells = self._roomy(band, bands)
-            if cells.any():
-                cells = self._open(band, cells)
-                above = self._above(band, bands)
-                wide = [cells, *(self._open(b, self._roomy(b, bands)) for b in above)]
-                cells = cells & self._opening(np.logical_or.reduce(wide))
-                for other in above:
-                    if other.level - band.level <= STEP_HEIGHT and cells.any():
-                        cells = cells & ~self._with_room(other, bands)
-            self._rooms[band] = cells
-        return self._rooms[band]
+        cells = self._open(band)
+        if not cells.any():
+            return cells
+        above = self._above(band)
+        cells = cells & self._opening(np.logical_or.reduce([cells, *(self._open(b) for b in above)]))
+        for other in above:
+            if other.level - band.level <= STEP_HEIGHT and cells.any():
+                cells = cells & ~self._room(other)
+        return cells
 
     def _opening(self, cells: Mask) -> Mask:
         """What discs of the body's radius within a mask [Z, X] can cover."""
@@ -305,6 +302,7 @@ class Plans:
                 result[window] = near[1:-1, 1:-1]
         return result
 
+    @_once
     def _heights(self, band: Band) -> NDArray[np.float64]:
         """Height [Z, X] of the floor in a band: its level, or that of a slope where nothing else is."""
         chosen = self._faces(band)
@@ -315,14 +313,6 @@ class Plans:
         flat = rasterize(self.corners[chosen & ~slope][..., (0, 2)], self.shape, origin, cell)
         heights = highest(self.corners[slope], self.shape, origin, cell).clip(band.low, band.high)
         return np.where(flat | np.isnan(heights), band.level, heights)
-
-    def _mean(self, band: Band, cells: Mask, values: Any = 1.0) -> NDArray[np.float64]:
-        """Mean of values [Z, X] that count as 0 but on a band's cells, over a tread-sized square round each."""
-        if (band, np.isscalar(values)) not in self._means:
-            size = round(TREAD / self.agent.cell) | 1
-            spread = ndimage.uniform_filter(np.where(cells, values, 0.0), size, mode="constant")
-            self._means[band, np.isscalar(values)] = spread
-        return self._means[band, np.isscalar(values)]
 
 
 def _window(cells: Mask, margin: int = 0) -> Window:
@@ -336,29 +326,3 @@ def _window(cells: Mask, margin: int = 0) -> Window:
 
 def _overlap(one: slice, other: slice) -> bool:
     return bool(one.start < other.stop and other.start < one.stop)
-
-
-def _within_climb(one: Band, other: Band) -> bool:
-    return abs(one.level - other.level) <= CLIMB + 1e-6
-
-
-def _flat_bands(heights: NDArray[np.float64], areas: NDArray[np.float64], least: float) -> Iterator[Band]:
-    """A band for each height of flat faces [F] that have at least some area (m^2) in all."""
-    order = np.argsort(heights)
-    heights, areas = heights[order], areas[order]
-    for part in np.split(np.arange(len(heights)), np.flatnonzero(np.diff(heights) > FLATNESS) + 1):
-        if areas[part].sum() >= least:
-            low, high = float(heights[part[0]]), float(heights[part[-1]])
-            yield Band(low, low, high, sloping=False)
-
-
-def _stack(low: NDArray[np.float64], high: NDArray[np.float64], start: float, stop: float) -> Iterator[Band]:
-    """Bands between two heights; a slope is cut into bands of two step heights, with the middle for level."""
-    while True:
-        left = (high >= start) & (low < stop)
-        if not left.any():
-            return
-        bottom = max(start, float(low[left].min()))
-        level = min(bottom + STEP_HEIGHT, float(high[left & (low <= bottom)].max()))
-        start = min(level + STEP_HEIGHT, stop)
-        yield Band(bottom, level, start, flat=False)

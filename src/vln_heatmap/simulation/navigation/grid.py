@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from skimage.graph import MCP_Geometric
 
 from vln_heatmap.params import AgentParams
-from vln_heatmap.simulation.navigation.floors import CLIMB, Plans
+from vln_heatmap.simulation.navigation.bands import CLIMB
+from vln_heatmap.simulation.navigation.floors import Plans
 from vln_heatmap.simulation.navigation.lines import crossings, resample, vertical_profile
 from vln_heatmap.simulation.navigation.plans import frame
 from vln_heatmap.simulation.navigation.sheets import SIDES, Sheets

@@ -15,7 +15,8 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from vln_heatmap.simulation.navigation.floors import CLIMB, NEIGHBOURS, STEP_HEIGHT, Floor, Mask
+from vln_heatmap.simulation.navigation.bands import CLIMB, STEP_HEIGHT
+from vln_heatmap.simulation.navigation.floors import NEIGHBOURS, Floor, Mask
 
 SIDES = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
 
