@@ -90,14 +90,14 @@ def test_floor_tells_the_scale_of_depth(scale: float) -> None:
 
     sequence = walk()
     scaled = dataclasses.replace(sequence, depth=sequence.depth * np.float32(scale))
-    errors = floor_error(look_at(scaled, 64), PARAMS)
+    errors = floor_error(look_at(scaled, PARAMS))
     np.testing.assert_allclose(errors, abs(scale - 1), atol=1e-3)
 
 
 def test_a_floor_on_which_nobody_stands_tells_nothing() -> None:
     sequence = walk()
     sequence.metadata["objects"][2]["box_max"] = [3.0, -0.4, 2.5]
-    assert np.isnan(floor_error(look_at(sequence, 64), PARAMS)).all()
+    assert np.isnan(floor_error(look_at(sequence, PARAMS))).all()
 
 
 def test_jumps_are_multiples_of_what_is_allowed() -> None:
@@ -129,9 +129,9 @@ def test_view_points_are_counted_once_each() -> None:
 
 def test_seen_space_grows_by_what_is_new() -> None:
     still = walk("a_00", "f" * 6)
-    stays = look_at(still, 64)
-    assert seen_growth(look_at(walk("a_00", ""), 64), PARAMS) == 1.0
-    assert 1.0 < seen_growth(stays, PARAMS) < seen_growth(look_at(walk("a_00", "l" * 24), 64), PARAMS)
+    stays = look_at(still, PARAMS)
+    assert seen_growth(look_at(walk("a_00", ""), PARAMS), PARAMS) == 1.0
+    assert 1.0 < seen_growth(stays, PARAMS) < seen_growth(look_at(walk("a_00", "l" * 24), PARAMS), PARAMS)
 
 
 def test_visible_error_is_the_share_of_pixels_in_dispute() -> None:

@@ -39,8 +39,8 @@ def annotation_parts(
         outside: N times, see ``outside_boxes``.
         trusted: [N] frames whose depth and pose are sound.
     """
-    found = [np.unique(image) for image in footage.instance]
-    seen = {int(key) for ids in [*found, *footage.table["visible_ids"]] for key in ids} - {0}
+    shown = np.flatnonzero(np.bincount(footage.instance.ravel()))  # ids
+    seen = {int(key) for ids in [shown, *footage.table["visible_ids"]] for key in ids} - {0}
     unknown = sorted((seen | {int(key) for key in scene_ids or ()}) - footage.objects.keys())
     items = footage.objects.values()
     described = np.mean([all(item.get(key) for key in _KEYS) for item in items]) if items else 0.0
@@ -73,11 +73,11 @@ def annotation_parts(
 
 def visible_error(instance: NDArray[np.int32], ids: Collection[int], pixels: Collection[int]) -> float:
     """Share of pixels of an id image [H, W] on which it disagrees with the frame table's counts."""
-    found, counts = np.unique(instance[instance > 0], return_counts=True)
-    difference = dict(zip(found.tolist(), counts.tolist(), strict=True))
-    for key, count in zip(ids, pixels, strict=True):
-        difference[int(key)] = difference.get(int(key), 0) - int(count)
-    return sum(map(abs, difference.values())) / instance.size
+    keys, counts = np.array(list(ids), np.int64), np.array(list(pixels), np.float64)
+    top = max(int(instance.max(initial=0)), int(keys.max(initial=0))) + 1
+    found = np.bincount(instance.ravel(), minlength=top)  # [top]
+    found[0] = 0
+    return float(np.abs(found - np.bincount(keys, counts, minlength=top)).sum()) / instance.size
 
 
 def bad_references(footage: Footage) -> list[str]:

@@ -100,7 +100,7 @@ class QualityController:
         Raises:
             ValueError, KeyError: content that is not what its columns promise.
         """
-        footage = look_at(sequence, self.params.pairs)
+        footage = look_at(sequence, self.params)
         return self.assess_footage(footage, self.agreement(footage), scene_ids=scene_ids)
 
     def agreement(self, footage: Footage) -> Agreement:
@@ -112,7 +112,7 @@ class QualityController:
             {key: motion[footage.frames] for key, motion in footage.motions.items()},
             footage.pairs,
             footage.camera,
-            stride=footage.stride(self.params.samples),
+            stride=footage.stride,
             tolerance=self.params.tolerance,
         )
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vln_heatmap.geometry.projection import transform, unproject
+from vln_heatmap.geometry.projection import transform
 from vln_heatmap.nodes.quality.footage import Footage
 from vln_heatmap.params import QualityParams
 
@@ -57,13 +57,11 @@ def seen_growth(footage: Footage, params: QualityParams) -> float:
     What moves is left out: it fills voxels as it goes.
     """
     poses = footage.poses[footage.frames]  # [N, 4, 4]
-    stride = footage.stride(params.samples)
-    every = np.s_[:, stride // 2 :: stride, stride // 2 :: stride]
-    seen = (footage.depth[every] > 0) & ~np.isin(footage.instance[every], list(footage.motions))  # [N, h, w]
-    seen &= np.isfinite(poses).all(axis=(1, 2), keepdims=True)
-    flat = unproject(footage.depth, footage.camera)[every].reshape(len(poses), -1, 3)  # [N, n, 3]
-    points = transform(flat, np.nan_to_num(poses))  # [N, n, 3]
-    cells = np.floor(points / params.voxel).astype(np.int64)[seen.reshape(len(poses), -1)]  # [M, 3]
+    ids, local, known = footage.sampled
+    finite = np.isfinite(np.linalg.norm(poses.reshape(-1, 16), axis=1))  # [N]
+    seen = known & finite[:, None] & ~np.isin(ids, list(footage.motions))  # [N, n]
+    points = transform(local, np.nan_to_num(poses))  # [N, n, 3]
+    cells = np.floor(points / params.voxel).astype(np.int64)[seen]  # [M, 3]
     if not len(cells):
         return float("nan")
     frame = np.nonzero(seen)[0]  # [M]

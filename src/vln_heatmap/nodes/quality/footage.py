@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,21 @@ from numpy.typing import NDArray
 from vln_heatmap.datasets.sequence import read_motions
 from vln_heatmap.geometry.cameras import PinholeCamera
 from vln_heatmap.geometry.projection import check_size
+from vln_heatmap.params import QualityParams
+
+
+class Sampled(NamedTuple):
+    """The n sampled pixels of N frames.
+
+    Attributes:
+        ids: [N, n] instance ids.
+        points: [N, n, 3] float32 in the frame of the camera, metres; z is the depth.
+        known: [N, n] whether they have a depth.
+    """
+
+    ids: NDArray[np.int32]
+    points: NDArray[np.float32]
+    known: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,7 @@ class Footage:
         rgb: [N, H, W, 3] uint8.
         depth: [N, H, W] float32 z-depth in metres, 0 = nothing.
         instance: [N, H, W] int32 instance ids, 0 = nothing.
+        samples: pixels along the shorter side of an image on which geometry is measured, about.
     """
 
     table: pd.DataFrame
@@ -43,6 +59,7 @@ class Footage:
     rgb: NDArray[np.uint8]
     depth: NDArray[np.float32]
     instance: NDArray[np.int32]
+    samples: int
 
     @cached_property
     def camera(self) -> PinholeCamera:
@@ -51,7 +68,8 @@ class Footage:
     @cached_property
     def grey(self) -> NDArray[np.float32]:
         """Mean of the colours [N, H, W], 0 to 255."""
-        return np.einsum("nhwc->nhw", self.rgb, dtype=np.float32) / 3
+        red, green, blue = (self.rgb[..., channel].astype(np.float32) for channel in range(3))
+        return (red + green + blue) / np.float32(3)
 
     @cached_property
     def pairs(self) -> NDArray[np.int64]:
@@ -63,27 +81,41 @@ class Footage:
         """Description of every instance in the metadata, by id."""
         return {int(item["id"]): item for item in self.metadata["objects"]}
 
-    def stride(self, samples: int) -> int:
-        """Pixels between compared ones, so that about ``samples`` lie along the shorter side."""
-        return max(1, min(self.camera.height, self.camera.width) // samples)
+    @cached_property
+    def stride(self) -> int:
+        """Every n-th pixel of every n-th row is a sample."""
+        return max(1, min(self.camera.height, self.camera.width) // self.samples)
+
+    @cached_property
+    def sampled(self) -> Sampled:
+        """Ids and points of the samples."""
+        every = np.s_[self.stride // 2 :: self.stride]
+        rays = self.camera.directions().astype(np.float32)[every, every].reshape(-1, 3)  # [n, 3]
+        depth = self.depth[:, every, every].reshape(len(self.frames), -1)  # [N, n]
+        ids = self.instance[:, every, every].reshape(len(self.frames), -1)  # [N, n]
+        return Sampled(ids, rays * depth[..., None], depth > 0)
 
 
-def look_at(sequence: Any, pairs: int) -> Footage:
-    """Read what is needed of a ``Sequence`` or a ``StoredSequence``.
+def look_at(sequence: Any, params: QualityParams) -> Footage:
+    """Read what is needed of a ``Sequence`` or a ``StoredSequence``; ``pairs`` and ``samples`` say how much.
 
     Raises:
         ValueError: images that are not of the camera's size.
     """
-    firsts = pair_starts(len(sequence), pairs)
+    firsts = pair_starts(len(sequence), params.pairs)
     frames = np.union1d(firsts, firsts + 1)  # [N]
     frames = frames[frames < len(sequence)]
+    rgb, depth, instance = (_images(getattr(sequence, name), frames) for name in ("rgb", "depth", "instance"))
     footage = Footage(
-        sequence.frames,
-        sequence.metadata,
-        sequence.poses,
-        read_motions(sequence.frames),
-        frames,
-        *(_images(getattr(sequence, name), frames) for name in ("rgb", "depth", "instance")),
+        table=sequence.frames,
+        metadata=sequence.metadata,
+        poses=sequence.poses,
+        motions=read_motions(sequence.frames),
+        frames=frames,
+        rgb=rgb,
+        depth=depth,
+        instance=instance,
+        samples=params.samples,
     )
     check_size(footage.depth, footage.camera)
     return footage

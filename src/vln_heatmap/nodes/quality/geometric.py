@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vln_heatmap.geometry.projection import unproject
 from vln_heatmap.nodes.quality.footage import Footage
 from vln_heatmap.nodes.quality.grades import grade, weakest, worst_value
 from vln_heatmap.nodes.quality.measures import depth_noise
@@ -54,7 +53,6 @@ class Geometry(NamedTuple):
 def measure_geometry(footage: Footage, agreed: Agreement, params: QualityParams) -> Geometry:
     """Measure everything that ``geometric_parts`` grades."""
     jumps = pose_jumps(footage.poses, params)
-    stride = max(1, footage.stride(params.samples) // 2)
     pairs = np.fmin(grade(agreed.error, params.depth_error), grade(agreed.inliers, params.depth_inliers))
     pairs[jumps[footage.frames[footage.pairs]] > params.jump[1]] = 0
     outside = outside_boxes(footage, params)
@@ -62,8 +60,8 @@ def measure_geometry(footage: Footage, agreed: Agreement, params: QualityParams)
     return Geometry(
         jumps,
         (footage.depth > 0).mean(axis=(1, 2)),
-        depth_noise(footage.depth, footage.instance, stride),
-        floor_error(footage, params),
+        depth_noise(footage.depth, footage.instance, max(1, footage.stride // 2)),
+        floor_error(footage),
         outside,
         np.array(displaced),
         agreed,
@@ -133,7 +131,7 @@ def rotation_angles(source: NDArray[np.float64], target: NDArray[np.float64]) ->
         return np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
 
 
-def floor_error(footage: Footage, params: QualityParams) -> NDArray[np.float64]:
+def floor_error(footage: Footage) -> NDArray[np.float64]:
     """Relative error [N] of the camera's height over the floor, as the depth of floor pixels tells it.
 
     It sees a depth that is wrong by a constant factor although depth and poses agree with each other. Only
@@ -152,14 +150,11 @@ def floor_error(footage: Footage, params: QualityParams) -> NDArray[np.float64]:
     result = np.full(len(poses), np.nan)
     if not heights:
         return result
-    stride = footage.stride(params.samples)
-    every = np.s_[:, stride // 2 :: stride, stride // 2 :: stride]
-    ids, depth = footage.instance[every], footage.depth[every]  # [N, h, w]
-    points = unproject(footage.depth, footage.camera)[every]  # [N, h, w, 3], camera frame
+    ids, points, known = footage.sampled
     surface = np.zeros(max(int(ids.max()), *heights) + 1)
     surface[list(heights)] = list(heights.values())
-    floors = np.isin(ids, list(heights)) & (depth > 0)  # [N, h, w]
-    for index in np.flatnonzero(floors.sum(axis=(1, 2)) >= MIN_POINTS):
+    floors = np.isin(ids, list(heights)) & known  # [N, n]
+    for index in np.flatnonzero(floors.sum(axis=1) >= MIN_POINTS):
         mine = floors[index]
         drop = points[index][mine] @ poses[index, 1, :3]  # [n], height over the camera (negative)
         should = surface[ids[index][mine]] - poses[index, 1, 3]  # [n]

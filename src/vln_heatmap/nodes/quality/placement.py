@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vln_heatmap.geometry.cameras import invert_pose
-from vln_heatmap.geometry.projection import transform, unproject
+from vln_heatmap.geometry.projection import transform
 from vln_heatmap.nodes.quality.footage import Footage
 from vln_heatmap.params import QualityParams
 
@@ -28,21 +28,18 @@ def outside_boxes(footage: Footage, params: QualityParams) -> list[dict[int, flo
         for key, item in footage.objects.items()
         if item.get("box_min") and item.get("box_max")
     }
-    stride = footage.stride(params.samples)
-    every = np.s_[:, stride // 2 :: stride, stride // 2 :: stride]
-    ids, depth = footage.instance[every], footage.depth[every]  # [N, h, w]
+    ids, local, known = footage.sampled
     top = max(int(ids.max(initial=0)), *boxes, 0) + 1
     bounds = np.full((top, 2, 3), np.nan)
     for key, box in boxes.items():
         bounds[key] = box
-    local = unproject(footage.depth, footage.camera)[every]  # [N, h, w, 3]
     result: list[dict[int, float]] = []
     for index, frame in enumerate(footage.frames):
-        known = (depth[index] > 0) & ~np.isnan(bounds[ids[index], 0, 0])  # [h, w]
-        mine, here = ids[index][known], local[index][known]  # [n], [n, 3]
+        boxed = known[index] & ~np.isnan(bounds[ids[index], 0, 0])  # [n]
+        mine, here = ids[index][boxed], local[index][boxed]  # [m], [m, 3]
         points = _at_rest(footage, int(frame), mine, transform(here, footage.poses[frame]))
-        margin = (params.box_margin + 0.01 * here[:, 2])[:, None]  # [n, 1]
-        out = (points < bounds[mine, 0] - margin) | (points > bounds[mine, 1] + margin)  # [n, 3]
+        margin = (params.box_margin + 0.01 * here[:, 2])[:, None]  # [m, 1]
+        out = (points < bounds[mine, 0] - margin) | (points > bounds[mine, 1] + margin)  # [m, 3]
         total = np.bincount(mine, minlength=top)
         share = np.bincount(mine, out.any(axis=1), minlength=top) / np.maximum(total, 1)  # [top]
         shown = np.flatnonzero(total >= _PIXELS).tolist() if np.isfinite(footage.poses[frame]).all() else []

@@ -35,7 +35,7 @@ def visual_parts(
     grey, bright = footage.grey, footage.grey.mean(axis=(1, 2))  # [N, H, W], [N]
     gain = claimed_gain(footage.metadata, len(footage.table))[footage.frames] ** _GAMMA  # [N]
     darker, brighter = np.minimum(gain, 1), np.maximum(gain, 1)  # [N] each
-    sharp = edge_sharpness(grey, footage.instance, max(1, footage.stride(params.samples) // 2))
+    sharp = edge_sharpness(grey, footage.instance, max(1, footage.stride // 2))
     sharp = np.minimum(sharp * smear(footage, agreed), 1)  # [N]
     stuck = footage.pairs[grade(changes, params.change) < 1]
     sharp[stuck] = sharp[stuck + 1] = np.nan

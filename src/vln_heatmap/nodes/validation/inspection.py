@@ -57,7 +57,7 @@ def inspect_sequence(stored: Any, params: ValidateParams) -> Inspection:
         return Inspection(stored.id, error=reason)
     try:
         controller = QualityController(params.quality)
-        footage = look_at(stored, params.quality.pairs)
+        footage = look_at(stored, params.quality)
         agreed = controller.agreement(footage)
         frames = frame_facts(footage.table, footage.metadata)
         frames = frames.join(image_facts(footage, agreed, params.quality))
