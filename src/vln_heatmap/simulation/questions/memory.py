@@ -253,11 +253,22 @@ def agent_trajectory(tape: Tape, rng: np.random.Generator) -> Iterator[Question]
 
 
 def _came_from(tape: Tape, frame: int) -> Iterator[Question]:
-    """Things in the room before the one that the agent is in."""
+    """The room before the one that the agent is in, and things in it."""
     visits = [room for first, room in tape.visits if first <= frame]
     if len(visits) < 2 or visits[-1] != tape.room(frame):
         return
     scope, called = room_scope(tape.scope, visits[-2]), tape.rooms[visits[-2]].name
+    other = "other " if called == tape.rooms[visits[-1]].name else ""
+    sure = [
+        t for t in scope.things if t.id not in scope.doubtful and tape.seen(t.id, until=frame, clearly=False)
+    ]
+    if sure:
+        text, steps = (
+            "which room did you come from?",
+            ("remember the room you came from", "find what is in it"),
+        )
+        ids = tuple(thing.id for thing in sure)
+        yield Question("agent_trajectory", text, ids, f"the {other}{called}", 2, frame=frame, steps=steps)
     for group in scope.groups:
         known = all(tape.seen(thing.id, until=frame) for thing in group.things)
         if group.colour or not known or not scope.sayable(group.things):
@@ -267,7 +278,7 @@ def _came_from(tape: Tape, frame: int) -> Iterator[Question]:
             "agent_trajectory",
             f"find the {said} in the room you came from",
             tuple(thing.id for thing in group.things),
-            f"you came from the {called}; {tape.call(group.things)}",
+            f"you came from the {other}{called}; {tape.call(group.things)}",
             3,
             frame=frame,
             distractors=tape.scope.similar(group.things),

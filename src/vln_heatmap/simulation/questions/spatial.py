@@ -105,6 +105,7 @@ def inside_outside(tape: Tape, rng: np.random.Generator) -> Iterator[Question]:
     rooms = room_clauses(unique_rooms(tape.rooms))
     yield from clause_questions(tape, tape.scope, rooms, _NEIGHBOURS, rng, name="inside_outside")
     yield from _house_questions(tape, rng, "inside_outside", containers)
+    yield from _room_by_room(tape, rng, "inside_outside", _NEIGHBOURS)
 
 
 def near_far(tape: Tape, rng: np.random.Generator) -> Iterator[Question]:
@@ -132,6 +133,11 @@ def between_things(tape: Tape, rng: np.random.Generator) -> Iterator[Question]:
 def _house_questions(tape: Tape, rng: np.random.Generator, name: str, kind: Clauses) -> Iterator[Question]:
     """Questions about all that was seen, and about single rooms."""
     yield from clause_questions(tape, tape.scope, kind, _NEIGHBOURS, rng, name=name)
+    yield from _room_by_room(tape, rng, name, kind)
+
+
+def _room_by_room(tape: Tape, rng: np.random.Generator, name: str, kind: Clauses) -> Iterator[Question]:
+    """ "in the kitchen, find the chair next to the fridge"."""
     for room, called in unique_rooms(tape.rooms).items():
         yield from room_questions(
             tape, kind, rng, room=room, where=f"in the {called}", name=name, entered=f"go to the {called}"
