@@ -6,14 +6,16 @@ where no level has a share the weights are the prior ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
 
-_ROUNDS = 5000
-_SETTLED = 1e-12  # change of the logarithm of a weight
-_LEAST = 1e-12  # weight / mean weight; the way to shares that cannot be would end at 0
+_ROUNDS = 3000
+_SETTLED = 1e-10  # change of the logarithm of a weight
+_MOST = 1e12  # the way to shares that cannot be would end at weights of 0
 
 
 def level_weights(
@@ -35,7 +37,8 @@ def level_weights(
         shares: wanted share of the samples by level, in [0, 1]; 0 and 1 ask for nothing, and so does the share
             of a level that all samples serve, or none.
         prior: [N] weights to start from, >= 0 and not all 0; None = equal.
-        most: greatest ratio of a level's correction to the mean correction, and of the mean to it.
+        most: greatest ratio of a sample's correction to the mean correction, and of the mean to it; shares that
+            would take more are missed.
 
     Returns:
         [N] weights with mean 1.
@@ -49,21 +52,20 @@ def level_weights(
     present = mass @ served / mass.sum()  # [L]
     wanted = np.array(list(shares.values()))  # [L]
     binds = (wanted > 0) & (wanted < 1) & (present > 0) & (present < 1)
-    factors = _limited(mass, _rake(mass, served[:, binds], wanted[binds]), most)  # [P]
+    factors = _rake(mass, served[:, binds], wanted[binds], most)  # [P]
     weights = start * factors[pattern_of]
     return weights / weights.mean()
 
 
 def _rake(
-    mass: NDArray[np.float64], served: NDArray[np.float64], wanted: NDArray[np.float64]
+    mass: NDArray[np.float64], served: NDArray[np.float64], wanted: NDArray[np.float64], most: float
 ) -> NDArray[np.float64]:
     """Corrections [P] of patterns of mass [P] that serve levels [P, L] (0 or 1) wanted in shares [L]."""
     factors = np.ones(len(mass))
     for _ in range(_ROUNDS if len(wanted) else 0):
         share = (mass * factors) @ served / (mass @ factors)  # [L]
         step = served @ np.log(wanted / share) + (1 - served) @ np.log((1 - wanted) / (1 - share))
-        after = factors * np.exp(step / len(wanted))
-        after = np.maximum(after / (mass @ after / mass.sum()), _LEAST)
+        after = _limited(mass / mass.sum(), factors * np.exp(step / len(wanted)), min(most, _MOST))
         settled = np.abs(np.log(after / factors)).max() < _SETTLED
         factors = after
         if settled:
@@ -72,14 +74,18 @@ def _rake(
 
 
 def _limited(mass: NDArray[np.float64], factors: NDArray[np.float64], most: float) -> NDArray[np.float64]:
-    """Factors [P] of mean 1 over the mass, none above ``most`` or below its inverse (to a part in a million)."""
-    for _ in range(_ROUNDS):
-        factors = factors / (mass @ factors / mass.sum())
-        limited = np.clip(factors, 1 / most, most)
-        if np.allclose(limited, factors, rtol=1e-6, atol=0):
-            break
-        factors = limited
-    return factors
+    """Factors [P] scaled to a mean of 1 over the mass [P] (its sum is 1), where none may pass ``most`` or its
+    inverse: one scale for all of them, so that what the limits cut off is spread over the others."""
+    plain = factors / (mass @ factors)
+    if plain.max() <= most and plain.min() >= 1 / most:
+        return plain
+
+    def excess(scale: float) -> float:
+        return float(mass @ np.clip(plain * math.exp(scale), 1 / most, most)) - 1
+
+    widest = math.log(most) - math.log(plain.min())  # from here on all are at the upper limit
+    lowest = -math.log(most) - math.log(plain.max())
+    return np.clip(plain * math.exp(brentq(excess, lowest, widest)), 1 / most, most)
 
 
 def achieved_shares(
