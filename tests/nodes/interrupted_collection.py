@@ -41,10 +41,10 @@ def dataset(folder: Path, version: str, **options: bool) -> SequenceStoreDataset
 
 
 def collect(
-    folder: Path, version: str, *, accident: Callable[[], None] | None = None, workers: int = 0
+    folder: Path, version: str, *, accident: Callable[[], None] | None = None, **changes: Any
 ) -> None:
     """Collect into a version; the accident happens before the third sequence is stored."""
-    params = PARAMS.model_copy(update={"workers": workers})
+    params = PARAMS.model_copy(update={"workers": 0, **changes})
     stream = collect_sequences(
         plan_collection(params), dataset(folder, version, unfinished=True).load(), params
     )

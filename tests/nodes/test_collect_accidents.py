@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import interrupted_collection
@@ -90,4 +91,11 @@ def test_a_killed_worker_is_replaced_and_changes_nothing(
     with caplog.at_level(logging.WARNING, "vln_heatmap"):
         collect(tmp_path, "1", workers=2)
     assert "go on in a fresh pool" in caplog.text
+    assert content(tmp_path, "2") == undisturbed
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: pip install '.[ray]'")
+def test_ray_gives_the_same_bytes(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    collect(tmp_path, "1", workers=2, executor="ray")
     assert content(tmp_path, "2") == undisturbed
