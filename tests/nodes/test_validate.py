@@ -185,6 +185,16 @@ def test_reason_says_what_was_found_and_where(faulty_run: tuple[Any, ...]) -> No
     reasons = faulty_run[1].set_index("id")["reason"]
     teleport = reasons[f"faulty_{list(FAULTS).index('teleported'):02d}"]
     assert "pose_jump: step is 1.879 at frame 3 and 1 more" in teleport  # 2 m sideways and 0.25 m ahead
+    assert teleport.endswith("re-collect: the pose jumps: move and turn in smaller steps (pose_jumps 0.00)")
+
+
+def test_a_scenario_that_does_not_hold_is_rejected(tmp_path: Path) -> None:
+    walks = [walk(f"a_0{number}") for number in range(3)]
+    walks[0].metadata["scenario"] = {"name": "sharp_turns", "holds": False}
+    walks[1].metadata["scenario"] = {"name": "sharp_turns", "holds": True}
+    judged, quarantine, *_ = run(*store(tmp_path, *walks), default_params())
+    assert judged["accepted"].to_list() == [False, True, True]
+    assert quarantine["reason"].to_list() == ["scenario_does_not_hold: scenario_holds is 0"]
 
 
 def test_pages_are_whole_and_the_summary_needs_no_other_file(faulty_run: tuple[Any, ...]) -> None:

@@ -150,7 +150,10 @@ def sort_sequences(
     ids = sequence_index["id"].astype(str)
     judged = with_scores(sequence_index, sequence_facts)
     judged["accepted"] = ~ids.isin(broken.keys())
-    judged["reason"] = [_sentence(broken.get(sequence_id, {})) for sequence_id in ids]
+    judged["reason"] = [
+        _sentence(broken.get(sequence_id, {}), advice)
+        for sequence_id, advice in zip(ids, judged["recommendation"], strict=True)
+    ]
     rejected = judged.loc[~judged["accepted"], ["id", "reason"]].reset_index(drop=True)
     names = [sorted(broken[sequence_id]) for sequence_id in rejected["id"].astype(str)]
     rejected.insert(1, "reasons", pd.Series(map(", ".join, names), dtype=str))
@@ -215,8 +218,10 @@ def _inspect(sequences: Any, sequence_id: str, *, params: ValidateParams) -> Ins
     return inspect_sequence(sequences[sequence_id], params)
 
 
-def _sentence(reasons: Mapping[str, str]) -> str:
-    return "; ".join(f"{reason}: {phrase}" for reason, phrase in sorted(reasons.items()))
+def _sentence(reasons: Mapping[str, str], advice: str) -> str:
+    """All reasons with their phrases; what the quality controller recommends, if it found fault."""
+    parts = [f"{reason}: {phrase}" for reason, phrase in sorted(reasons.items())]
+    return "; ".join([*parts, advice] if parts and advice.startswith("re-collect") else parts)
 
 
 def _means(judged: pd.DataFrame) -> dict[str, float]:

@@ -114,7 +114,7 @@ class QualityParams(Params):
     growth: float = Field(
         1.0, ge=0, le=100, description="more space that 32 frames see than one, as a multiple"
     )
-    viewpoints: float = Field(0.15, ge=0, le=1, description="new view points a frame")
+    viewpoints: float = Field(0.1, ge=0, le=1, description="new view points a frame")
     things: int = Field(3, ge=0, le=1000, description="different things that are seen well")
     clear_share: Share = Field(0.002, description="share of the image that counts as seen well")
     claims: dict[str, Share] = Field(CLAIMS, description="share of that coverage by scenario or trajectory")

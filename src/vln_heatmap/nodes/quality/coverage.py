@@ -23,7 +23,7 @@ def coverage_parts(footage: Footage, params: QualityParams) -> tuple[dict[str, f
     """Grades of space, viewpoints and key_regions, and what was measured.
 
     - space: voxels of ``voxel`` metres seen in the sequence, as a multiple of those of a frame, against
-      ``1 + claim * growth * (T - 1) / 31``, at most twice a 32-frame walk's.
+      ``1 + claim * growth * (T - 1) / 31``, at most that of a walk of 32 frames.
     - viewpoints: different cells of ``voxel`` metres and 15 degrees that the camera was in, against
       ``1 + claim * viewpoints * (T - 1)``.
     - key_regions: share of the things that the scenario is about (its ``focus``) that are seen well in at least
@@ -34,7 +34,7 @@ def coverage_parts(footage: Footage, params: QualityParams) -> tuple[dict[str, f
     steps = len(footage.table) - 1
     claim = claimed_coverage(footage.metadata, params)
     growth = seen_growth(footage, params)
-    wanted = 1 + claim * params.growth * min(steps / 31, 2)
+    wanted = 1 + claim * params.growth * min(steps / 31, 1)
     places = viewpoints(footage.poses, params.voxel)
     wanted_places = 1 + claim * params.viewpoints * steps
     parts = {

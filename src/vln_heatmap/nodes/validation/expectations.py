@@ -152,8 +152,9 @@ def _verdict(result: Any) -> Verdict:
     columns = config.kwargs.get("column_list") or [config.kwargs["column"]]
     rows = np.array(sorted(result.result.get("unexpected_index_list") or []), np.int64)
     observed = result.result.get("observed_value")
-    if observed is None and "unexpected_percent" in result.result:
-        observed = 1 - result.result["unexpected_percent"] / 100
+    broken = result.result.get("unexpected_percent")  # None where all rows are null
+    if observed is None and broken is not None:
+        observed = 1 - broken / 100
     return Verdict(config.meta["reason"], tuple(columns), rows, bool(result.success), observed)
 
 

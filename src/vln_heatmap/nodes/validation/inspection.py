@@ -152,7 +152,7 @@ def quality_facts(report: QualityReport) -> dict[str, Any]:
 
 def sequence_facts(frames: pd.DataFrame, metadata: dict[str, Any]) -> dict[str, Any]:
     """One row about the whole sequence: medians of looks, the worst agreement, sums of what is counted."""
-    camera = metadata["camera"]
+    camera, scenario = metadata["camera"], metadata.get("scenario") or {}
     typical = frames[["brightness", "contrast", "depth_valid"]].median()
     counts = frames[["frozen", "unknown_ids", "collided"]].sum()
     return {
@@ -162,6 +162,7 @@ def sequence_facts(frames: pd.DataFrame, metadata: dict[str, Any]) -> dict[str, 
         "hfov": float(camera["hfov"]),
         "instructions": len(metadata["instructions"]),
         "objects": len(metadata["objects"]),
+        "scenario_holds": float(scenario["holds"]) if "holds" in scenario else np.nan,
         "path_metres": float(frames["step"].sum()),
         **{name: float(value) for name, value in typical.items()},
         "reprojection_error": float(frames["reprojection_error"].max()),
