@@ -147,7 +147,7 @@ def shard_folders(folder: Path) -> list[Path]:
 
 def stored_folders(folder: Path) -> dict[str, Path]:
     """Folders of the whole (or skipped) sequences of a version folder, by id; other names are ignored."""
-    found = {}
+    found: dict[str, Path] = {}
     for shard in shard_folders(folder):
         with os.scandir(shard) as entries:
             names = sorted(e.name for e in entries if not e.name.startswith(".") and e.is_dir())

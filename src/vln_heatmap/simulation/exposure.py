@@ -34,8 +34,10 @@ def expose(images: Items[NDArray[np.uint8]], gain: float = 1.0) -> NDArray[np.ui
     """One picture from the exposures [N of H, W, 3] of an open shutter: their mean light times ``gain``."""
     if len(images) == 1 and gain == 1:
         return images[0]
-    light = sum(to_linear(image) for image in images) / len(images)  # [H, W, 3]
-    return to_display(gain * light)
+    light = np.zeros(images[0].shape)  # [H, W, 3]
+    for image in images:
+        light += to_linear(image)
+    return to_display(gain / len(images) * light)
 
 
 def exposure_times(frame: int, length: int, shutter: float, count: int) -> NDArray[np.float64]:
