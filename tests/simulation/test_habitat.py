@@ -14,19 +14,21 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from vln_heatmap.geometry.cameras import PinholeCamera, look_pose
-from vln_heatmap.params import AgentParams, HouseParams
+from vln_heatmap.nodes.plan import plan_collection
+from vln_heatmap.params import AgentParams, CollectParams, HouseParams
 from vln_heatmap.simulation.gltf import load_scene
 from vln_heatmap.simulation.habitat_dataset import (
     export_scenes,
-    read_stage_id,
+    main,
+    read_description,
     single_instance,
     stage_instance,
 )
-from vln_heatmap.simulation.habitat_scenes import category_name, describe_scene, scene_name
+from vln_heatmap.simulation.habitat_scenes import category_name, describe_scene, list_scenes, scene_name
 from vln_heatmap.simulation.houses import generate_house
 from vln_heatmap.simulation.scene import Scene
 from vln_heatmap.simulation.selfcheck import build_room
-from vln_heatmap.simulation.simulators import SIMULATORS, make_simulator
+from vln_heatmap.simulation.simulators import SIMULATORS, habitat_session, make_simulator
 from vln_heatmap.simulation.simulators.base import SimulatorUnavailableError
 from vln_heatmap.simulation.simulators.habitat import instance_table
 from vln_heatmap.simulation.simulators.habitat_session import (
@@ -79,8 +81,27 @@ def test_an_export_has_the_whole_house_in_place(house: Scene, tmp_path: Path) ->
         area += _area(part)
     assert area == pytest.approx(_area(house), rel=1e-4)
     assert len(instance["object_instances"]) + 1 == len(np.unique(house.face_instance))
-    assert read_stage_id(place.dataset, place.scene) == place.stage_id == stage_instance(house)
+    described, stage = read_description(place.dataset, place.scene) or (None, 0)
+    assert stage == place.stage_id == stage_instance(house)
+    assert [item.category for item in described.instances] == [item.category for item in house.instances]
+    assert [room.name for room in described.rooms] == [room.name for room in house.rooms]
     assert house.instances[place.stage_id - 1].category == "floor"
+
+
+def test_a_damaged_description_is_refused(tmp_path: Path) -> None:
+    [place] = export_scenes([build_room()], tmp_path)
+    assert read_description(place.dataset, "another") is None
+    (tmp_path / "ids" / "selfcheck_room.json").write_text("{}")
+    with pytest.raises(ValueError, match="export it again"):
+        read_description(place.dataset, place.scene)
+
+
+def test_houses_are_exported_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    main([str(tmp_path / "set"), "--houses", "1", "--seed", "5"])
+    assert "1 scenes:" in capsys.readouterr().out
+    assert (tmp_path / "set" / "scenes" / "house_00005.scene_instance.json").is_file()
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "--houses", "0"])
 
 
 def _area(scene: Scene) -> float:
@@ -290,3 +311,53 @@ def _edges(instance: np.ndarray) -> np.ndarray:
     from scipy import ndimage
 
     return ndimage.maximum_filter(instance, 3) != ndimage.minimum_filter(instance, 3)
+
+
+def stub_habitat(handles: list[str]) -> Any:
+    """The part of habitat_sim that lists scenes."""
+    mediator = SimpleNamespace(get_scene_handles=lambda: handles)
+    return SimpleNamespace(metadata=SimpleNamespace(MetadataMediator=lambda: mediator))
+
+
+def test_scenes_of_a_data_set_are_chosen_by_pattern(tmp_path: Path) -> None:
+    dataset = tmp_path / "hm3d.scene_dataset_config.json"
+    dataset.write_text("{}")
+    habitat = stub_habitat(["b/00801-y.scene_instance.json", "a/00800-x.scene_instance.json"])
+    assert list_scenes(dataset, (), habitat=habitat) == [
+        "a/00800-x.scene_instance.json",
+        "b/00801-y.scene_instance.json",
+    ]
+    assert list_scenes(dataset, ("00801-*",), habitat=habitat) == ["b/00801-y.scene_instance.json"]
+    with pytest.raises(ValueError, match=r"has 2 scenes \(00800-x, 00801-y…\), none that fits \['z'\]"):
+        list_scenes(dataset, ("z",), habitat=habitat)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        list_scenes(tmp_path / "missing.json", (), habitat=habitat)
+
+
+def test_a_plan_shares_its_walks_among_the_scenes_of_a_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = tmp_path / "set.scene_dataset_config.json"
+    dataset.write_text("{}")
+    stub = stub_habitat(["x/apt_1.scene_instance.json", "x/apt_0.scene_instance.json"])
+    monkeypatch.setattr(habitat_session, "import_habitat", lambda gpu: stub)
+    params = CollectParams.model_validate(
+        {"simulator": "habitat", "sequences": 4, "habitat": {"dataset": str(dataset)}}
+    )
+    plan = plan_collection(params)
+    assert [(scene.name, scene.file, len(scene.walks)) for scene in plan.scenes] == [
+        ("apt_0", "x/apt_0.scene_instance.json", 2),
+        ("apt_1", "x/apt_1.scene_instance.json", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"simulator": "raster"}, "needs simulator: habitat, got 'raster'"),
+        ({"simulator": "habitat", "scenes_folder": "scenes"}, "not from both"),
+    ],
+)
+def test_a_data_set_needs_habitat_and_nothing_else(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CollectParams.model_validate({"habitat": {"dataset": "x.json"}, **changes})

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -127,8 +128,7 @@ def _walkable_scenes(sim: Simulator, task: SceneTask, params: CollectParams) -> 
     """The task's scene, loaded; then, if it is generated, others like it, else the same again."""
     number = barren = 0
     while barren <= _REPLACEMENTS:
-        scene = _make_scene(task, number)
-        sim.load(scene)
+        scene = _load(sim, task, number, params)
         try:
             sim.random_navigable_point(np.random.default_rng(0))
         except NoNavigableFloorError as error:
@@ -140,6 +140,16 @@ def _walkable_scenes(sim: Simulator, task: SceneTask, params: CollectParams) -> 
         barren, number = 0, number + 1
         yield scene
     raise NoNavigableFloorError(f"{task.name}: {reason} ({barren} scenes tried)")
+
+
+def _load(sim: Simulator, task: SceneTask, number: int, params: CollectParams) -> Scene:
+    """Load the scene of a task; ``number`` > 0 are houses that replace it."""
+    if params.habitat.dataset is not None and task.file is not None:
+        load: Any = getattr(sim, "load_scene")  # noqa: B009  only habitat has it
+        return replace(load(Path(params.habitat.dataset), task.file), name=task.name)
+    scene = _make_scene(task, number)
+    sim.load(scene)
+    return scene
 
 
 def _make_scene(task: SceneTask, number: int) -> Scene:

@@ -57,7 +57,8 @@ class PlannedWalk:
 
 @dataclass(frozen=True)
 class SceneTask:
-    """The walks to record in one scene, which is generated from ``seed`` and ``house`` or read from ``file``."""
+    """The walks to record in one scene, which is generated from ``seed`` and ``house`` or read from ``file``
+    (a glTF file, or the handle of a scene of Habitat's data set)."""
 
     name: str
     seed: int | None
@@ -95,17 +96,17 @@ def plan_collection(params: CollectParams) -> CollectionPlan:
     """List every scene and walk of the collection.
 
     Raises:
-        FileNotFoundError: ``scenes_folder`` does not exist or holds no .glb or .gltf file.
+        FileNotFoundError: ``scenes_folder`` does not exist or holds no .glb or .gltf file; no such data set.
         ValueError: a scene file whose name cannot be part of a sequence id; a name in the plan or a level that
             nothing has; a level that the plan cannot serve with its share.
     """
     _check_names(params)
     counts = _count_shots(params)
-    files = [] if params.scenes_folder is None else _scene_files(Path(params.scenes_folder))
+    files = _existing_scenes(params)
     groups = _share_files(counts, files, params) if files else _form_scenes(counts, params)
     scenes = tuple(_scene(number, group, params) for number, group in enumerate(groups))
     content = params.model_dump_json(exclude=_NO_CONTENT)
-    sizes = [(path.name, path.stat().st_size) for path in files]
+    sizes = [(path.name, path.stat().st_size if path.exists() else 0) for path in files]
     text = f"{__version__} {SCHEMA_VERSION} {content} {sizes}"
     return CollectionPlan(hashlib.sha256(text.encode()).hexdigest()[:16], scenes)
 
@@ -221,7 +222,7 @@ def _scene(
 ) -> SceneTask:
     house, file, shots = group
     seed = None if file else params.seed * SEEDS + number
-    name = check_id(Path(file).stem) if file else f"house_{seed:05d}"
+    name = check_id(Path(file).name.split(".")[0]) if file else f"house_{seed:05d}"
     walks = tuple(
         PlannedWalk(
             walk,
@@ -240,6 +241,22 @@ def _length(sequence: str, params: CollectParams) -> int:
     low, high = params.length
     rng = np.random.default_rng([params.seed, zlib.crc32(sequence.encode())])
     return min(int(rng.triangular(low, low, high + 1)), high)
+
+
+def _existing_scenes(params: CollectParams) -> list[Path]:
+    """Scene files of the folder, or handles of the scenes of Habitat's data set; none for generated houses."""
+    if params.scenes_folder is not None:
+        return _scene_files(Path(params.scenes_folder))
+    if params.habitat.dataset is None:
+        return []
+    from vln_heatmap.simulation.habitat_scenes import list_scenes
+    from vln_heatmap.simulation.simulators.habitat_session import import_habitat
+
+    habitat = import_habitat(params.habitat.gpu)
+    return [
+        Path(handle)
+        for handle in list_scenes(Path(params.habitat.dataset), params.habitat.scenes, habitat=habitat)
+    ]
 
 
 def _scene_files(folder: Path) -> list[Path]:

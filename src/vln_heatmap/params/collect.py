@@ -108,6 +108,14 @@ class CollectParams(Params):
         return self
 
     @model_validator(mode="after")
+    def _check_scenes(self) -> CollectParams:
+        if self.habitat.dataset is not None and self.simulator != "habitat":
+            raise ValueError(f"habitat.dataset needs simulator: habitat, got {self.simulator!r}")
+        if self.habitat.dataset is not None and self.scenes_folder is not None:
+            raise ValueError("scenes come from scenes_folder or from habitat.dataset, not from both")
+        return self
+
+    @model_validator(mode="after")
     def _check_plan(self) -> CollectParams:
         for name in self.parts or ():
             if name not in self.plan:

@@ -1,7 +1,7 @@
 """A generated house as a Habitat scene data set, so that habitat-sim shows the same building with the same ids.
 
 Invariant: ``semantic_id`` of an object is our instance id. Habitat draws a stage with the semantic id 0, so
-the stage is one instance, the largest floor, and ``ids.json`` names it: every pixel's id can be restored.
+the stage is one instance, the largest floor, and a file in ``ids`` names it: every pixel's id can be restored.
 
 The files follow Habitat's scene data set format (stage, object and scene instance configurations). All meshes
 are in world coordinates, +Y up; a stage without ``up`` and ``front`` would be taken for one with +Z up.
@@ -9,6 +9,7 @@ are in world coordinates, +Y up; a stage without ``up`` and ``front`` would be t
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -16,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
-from vln_heatmap.simulation.scene import Instance, Scene
+from vln_heatmap.simulation.instructions import read_objects, read_rooms
+from vln_heatmap.simulation.recording import describe_objects, describe_rooms
+from vln_heatmap.simulation.scene import Instance, Room, Scene
 
 STAGES, OBJECTS, SCENES, IDS = "stages", "objects", "scenes", "ids"
 _AXES = {"up": [0, 1, 0], "front": [0, 0, -1]}
@@ -62,10 +66,39 @@ def export_scenes(scenes: Iterable[Scene], folder: Path, *, name: str = "houses"
     return [HabitatScene(config, scene.name, _export(scene, folder)) for scene in scenes]
 
 
-def read_stage_id(dataset: Path, scene: str) -> int:
-    """Our id of what Habitat shows with the semantic id 0; 0 for a data set that we did not write."""
+def read_description(dataset: Path, scene: str) -> tuple[Scene, int] | None:
+    """Instances and rooms of a scene that we exported, without triangles, and the id of its stage; None for a
+    data set of others.
+
+    Raises:
+        ValueError: a damaged description.
+    """
     path = dataset.parent / IDS / f"{scene}.json"
-    return int(json.loads(path.read_text())["stage"]) if path.is_file() else 0
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text())
+        objects, rooms = read_objects(content), read_rooms(content)
+        return empty_scene(scene, objects, rooms), int(content["stage"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} does not describe a scene ({error}): export it again") from error
+
+
+def empty_scene(name: str, instances: tuple[Instance, ...], rooms: tuple[Room, ...]) -> Scene:
+    """A scene that is described but whose triangles stay with the simulator."""
+    return Scene(
+        name=name,
+        seed=None,
+        vertices=np.zeros((0, 3), np.float32),
+        normals=np.zeros((0, 3), np.float32),
+        uvs=np.zeros((0, 2), np.float32),
+        faces=np.zeros((0, 3), np.int32),
+        face_instance=np.zeros(0, np.int32),
+        face_texture=np.zeros(0, np.int32),
+        textures=np.zeros((0, 4, 4, 3), np.uint8),
+        instances=instances,
+        rooms=rooms,
+    )
 
 
 def _export(scene: Scene, folder: Path) -> int:
@@ -94,7 +127,8 @@ def _export(scene: Scene, folder: Path) -> int:
         _write(folder / kind / f"{stem}.{kind[:-1]}_config.json", content)
     instance_file = folder / SCENES / f"{scene.name}.scene_instance.json"
     _write(instance_file, {"stage_instance": {"template_name": scene.name}, "object_instances": placed})
-    _write(folder / IDS / f"{scene.name}.json", {"stage": stage})
+    content = {"stage": stage, "objects": describe_objects(scene), "rooms": describe_rooms(scene)}
+    _write(folder / IDS / f"{scene.name}.json", content)
     return stage
 
 
@@ -149,3 +183,32 @@ def _area(instance: Instance) -> float:
 
 def _write(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=1))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Write generated houses as a scene data set."""
+    parser = argparse.ArgumentParser(
+        prog="python -m vln_heatmap.simulation.habitat_dataset",
+        description="Write generated houses as a Habitat scene data set.",
+    )
+    parser.add_argument("folder", type=Path, help="where to; made if it is not there")
+    parser.add_argument("--houses", type=int, default=10, help="how many (default 10)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first house (default 0)")
+    parser.add_argument("--storeys", type=int, choices=(1, 2), default=1, help="default 1")
+    options = parser.parse_args(arguments)
+    if options.houses < 1 or options.seed < 0:
+        parser.error(
+            f"--houses must be at least 1 and --seed at least 0, got {options.houses}, {options.seed}"
+        )
+    from vln_heatmap.params import HouseParams
+    from vln_heatmap.simulation.houses import generate_house
+
+    params = HouseParams(storeys=options.storeys, light=False)
+    seeds = range(options.seed, options.seed + options.houses)
+    houses = (generate_house(seed, params) for seed in tqdm(seeds, desc="export", unit="house"))
+    places = export_scenes(houses, options.folder)
+    print(f"{len(places)} scenes: {places[0].dataset}")
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vln_heatmap.simulation.habitat_dataset import empty_scene
 from vln_heatmap.simulation.scene import Instance, Room, Scene
 from vln_heatmap.simulation.simulators.habitat_session import get_transform
 
@@ -77,23 +78,6 @@ def describe_scene(sim: Any, handle: str) -> tuple[Scene, dict[int, int]]:
         table[semantic] = len(instances) + 1
         instances.append(Instance(len(instances) + 1, category, "", places.get(region, -1), *box))
     return empty_scene(scene_name(handle), tuple(instances), rooms), table
-
-
-def empty_scene(name: str, instances: tuple[Instance, ...], rooms: tuple[Room, ...]) -> Scene:
-    """A scene that is described but whose triangles stay with the simulator."""
-    return Scene(
-        name=name,
-        seed=None,
-        vertices=np.zeros((0, 3), np.float32),
-        normals=np.zeros((0, 3), np.float32),
-        uvs=np.zeros((0, 2), np.float32),
-        faces=np.zeros((0, 3), np.int32),
-        face_instance=np.zeros(0, np.int32),
-        face_texture=np.zeros(0, np.int32),
-        textures=np.zeros((0, 4, 4, 3), np.uint8),
-        instances=instances,
-        rooms=rooms,
-    )
 
 
 def category_name(text: str) -> str:

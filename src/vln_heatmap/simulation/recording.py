@@ -185,10 +185,7 @@ def _surroundings(sim: Simulator, scene: Scene) -> dict[str, Any]:
         "camera": asdict(sim.camera),
         "simulator": {"name": sim.name, "version": sim.version},
         "objects": describe_objects(scene),
-        "rooms": [
-            {"name": room.name, "rectangle": _rounded(room.rectangle), "floor": round(float(room.floor), 3)}
-            for room in scene.rooms
-        ],
+        "rooms": describe_rooms(scene),
         "schema_version": SCHEMA_VERSION,
     }
 
@@ -206,6 +203,14 @@ def describe_objects(scene: Scene) -> list[dict[str, Any]]:
             "movable": instance.movable,
         }
         for instance in scene.instances
+    ]
+
+
+def describe_rooms(scene: Scene) -> list[dict[str, Any]]:
+    """All rooms of a scene as plain metadata."""
+    return [
+        {"name": room.name, "rectangle": _rounded(room.rectangle), "floor": round(float(room.floor), 3)}
+        for room in scene.rooms
     ]
 
 

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from vln_heatmap.geometry.cameras import PinholeCamera
 from vln_heatmap.params import AgentParams, HabitatParams
-from vln_heatmap.simulation.habitat_dataset import HabitatScene, export_scenes, read_stage_id
-from vln_heatmap.simulation.habitat_scenes import describe_scene
+from vln_heatmap.simulation.habitat_dataset import HabitatScene, export_scenes, read_description
+from vln_heatmap.simulation.habitat_scenes import describe_scene, scene_name
 from vln_heatmap.simulation.scene import Scene
 from vln_heatmap.simulation.simulators.base import (
     FORWARD,
@@ -101,11 +101,17 @@ class HabitatSimulator:
         if not dataset.is_file():
             raise FileNotFoundError(f"scene data set {dataset} does not exist")
         self._drop_export()
-        place = HabitatScene(dataset, name, read_stage_id(dataset, name))
-        self._open(place, recompute=self.habitat.navmesh == "recompute")
-        self._scene, table = describe_scene(self._session.sim, name)
-        self._ids, self._gain = instance_table(table, place.stage_id), 1.0
-        return self._scene
+        ours = read_description(dataset, scene_name(name))
+        recompute = ours is not None or self.habitat.navmesh == "recompute"
+        self._open(HabitatScene(dataset, name), recompute=recompute)
+        if ours is None:
+            scene, table = describe_scene(self._session.sim, name)
+            self._ids = instance_table(table, 0)
+        else:
+            scene, stage = ours
+            self._ids = instance_table({item.id: item.id for item in scene.instances}, stage)
+        self._scene, self._gain = scene, 1.0
+        return scene
 
     def render(self, camera_to_world: NDArray[np.float64]) -> Observation:
         """Render the view of a camera pose [4, 4] (OpenCV camera, world +Y up); depth is z-depth in metres."""
