@@ -15,6 +15,7 @@ from vln_heatmap.simulation.scenarios.base import Scenario
 from vln_heatmap.simulation.scenarios.recorded import SEEN_WELL
 from vln_heatmap.simulation.scenarios.stage import (
     Accept,
+    Pose,
     Stage,
     draw,
     filming,
@@ -29,6 +30,7 @@ from vln_heatmap.simulation.trajectories.free_motion import free_walk
 
 PART = "cross_frame_correspondence"
 _TRACKED = 1.5 * SEEN_WELL
+_CORNER_WAY = 1.4  # metres that the camera goes past a corner
 _TOGETHER = 1.8  # metres between two things that are tracked together
 _SWING_RATE = math.radians(17)  # a frame
 _MARGIN = math.radians(10)  # by which a thing must be out of view
@@ -100,9 +102,14 @@ def film_wall_corners(stage: Stage) -> Take | None:
     room = stage.scene.rooms[int(stage.rng.integers(len(stage.scene.rooms)))]
     x, z = (float(room.rectangle[k + 2 * int(stage.rng.integers(2))]) for k in (0, 1))
     corner = np.array([x, room.floor + stage.rng.uniform(1.2, 1.8), z])
-    rows = gazing_path(
-        stage, corner, lambda v: measures_images.shows_corner(v.instance, v.depth, walls), near=0.8, far=4.5
-    )
+
+    def shown(view: Observation) -> bool:
+        return measures_images.shows_corner(view.instance, view.depth, walls)
+
+    def short(a: Pose, b: Pose) -> float:  # on a long way something hides the corner
+        return 1 / (1 + abs(float(np.linalg.norm(a[:3] - b[:3])) - _CORNER_WAY))
+
+    rows = gazing_path(stage, corner, shown, near=0.8, far=4.5, checks=9, prefer=short)
     return None if rows is None else stage.take(rows)
 
 

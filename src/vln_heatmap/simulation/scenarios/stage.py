@@ -196,6 +196,7 @@ def gazing_path(
     near: float = 0.5,
     far: float = 3.0,
     prefer: Callable[[Rows, Rows], float] | None = None,
+    checks: int = 3,
 ) -> Rows | None:
     """A path between two places around a target whose camera looks at it, accepted at both ends and between.
 
@@ -205,6 +206,7 @@ def gazing_path(
         near, far: range of the distance from the target on the floor, metres.
         prefer: how good a pair of poses [6] is; the best pairs are tried first, those below 0 never. The default
             is the distance between them.
+        checks: number of views between the ends that must be accepted too.
 
     Returns:
         Dense poses [N, 6] that fit into the stage's length; None if none is found.
@@ -221,6 +223,8 @@ def gazing_path(
         line = stage.gaze(stage.path(chosen[k][0][:3], chosen[k][1][:3]), point)
         if path_length(line[:, :3]) < LEAST_PATH or not stage.fits(line):
             continue
-        if all(accept(stage.view(line[round(t * (len(line) - 1))])) for t in (0.25, 0.5, 0.75)):
+        if all(
+            accept(stage.view(line[round(t * (len(line) - 1))])) for t in np.linspace(0, 1, checks + 2)[1:-1]
+        ):
             return line if stage.rng.random() < 0.5 else line[::-1].copy()
     return None
