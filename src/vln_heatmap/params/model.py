@@ -214,7 +214,7 @@ class LoraParams(Params):
     """Low-rank adapters of the language model."""
 
     rank: int = Field(16, ge=1, le=1024)
-    alpha: float = Field(32.0, gt=0, le=4096, description="adapters are scaled by alpha / rank")
+    alpha: int = Field(32, ge=1, le=4096, description="adapters are scaled by alpha / rank")
     dropout: float = Field(0.0, ge=0, lt=1)
     targets: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         ("q_proj", "k_proj", "v_proj", "o_proj"), min_length=1, description="linear layers that get one"
@@ -239,7 +239,7 @@ class TuningParams(Params):
             raise ValueError("tunable_parts has lora, but there are no adapters: set tuning.lora")
         return self
 
-    def trains(self, part: TunablePart) -> bool:
+    def trains(self, part: str) -> bool:
         """Whether the part's weights may train."""
         if self.tunable_parts is None:
             return part != "language" or self.lora is None

@@ -83,11 +83,10 @@ class HeatmapModel(nn.Module):
             keyframes: [B, N, K] indices of its keyframes. With T = 1 the only frame is its own and only
                 keyframe, and what remains is where the instruction points.
         """
-        frames, features, current, keyframes = (
-            self._at("heads", given) for given in (frames, features, current, keyframes)
-        )
+        features, current, keyframes = (self._at("heads", x) for x in (features, current, keyframes))
         features = self._standardise(features)
         tokens, states, text, camera = self._describe(frames, features, instructions)
+        frames = self._at("heads", frames)
         detail = self.detail(take(frames, current).flatten(0, 1)).unflatten(0, current.shape)
         referred = self._refer(tokens, states, text, detail, current)
         if frames.shape[1] == 1:

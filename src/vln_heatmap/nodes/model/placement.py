@@ -7,10 +7,10 @@ takes inputs from any device and gives its outputs on the device of the heads.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from vln_heatmap.params import PlacementParams
 PLACED = ("vggt", "encoder", "language", "heads")  # all other parts go with the heads
 
 
-def device_map(devices: str | Mapping[str, str] | None) -> dict[str, torch.device]:
+def device_map(devices: Any) -> dict[str, torch.device]:
     """Device of each of ``PLACED``; nothing where nothing is asked for.
 
     Parts that are not named go where the heads go; unnamed heads go where the first named part is, which
@@ -34,7 +34,7 @@ def device_map(devices: str | Mapping[str, str] | None) -> dict[str, torch.devic
     return {part: torch.device(devices.get(part) or home) for part in PLACED}
 
 
-def place(model: nn.Module, params: PlacementParams) -> None:
+def place(model: Any, params: PlacementParams) -> None:
     """Move every part to its device, tell the model and, if there are several devices, Accelerate.
 
     Args:
@@ -59,10 +59,10 @@ def place(model: nn.Module, params: PlacementParams) -> None:
         model.visitor = Visitor(model.language, places["language"], params.rest)
 
 
-def check_devices(devices: Iterator[torch.device] | object) -> None:
+def check_devices(devices: Iterable[torch.device]) -> None:
     """Refuse CUDA devices that are not there."""
     there = torch.cuda.device_count()
-    for device in devices:  # type: ignore[attr-defined]
+    for device in devices:
         if device.type == "cuda" and (device.index or 0) >= there:
             raise ValueError(
                 f"placement names {device}, but this machine has {there} CUDA devices: change placement.devices"
@@ -84,7 +84,6 @@ class Visitor:
     def __init__(self, module: nn.Module, device: torch.device, rest: Literal["cpu", "disk"]) -> None:
         self.module, self.device, self.rest = module, device, rest
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._resting: dict[str, Tensor] | None = None
         module.to("cpu")
 
     @contextmanager
@@ -96,25 +95,31 @@ class Visitor:
         """
         if torch.is_grad_enabled():
             raise ValueError("placement.offload is for inference: use torch.inference_mode(), or no offload")
-        resting = self._rest()
+        self._settle()
+        slots: list[tuple[Any, str]] = [
+            (store, name)
+            for part in self.module.modules()
+            for store in (part._parameters, part._buffers)
+            for name in store
+            if store[name] is not None
+        ]
+        resting = [store[name] for store, name in slots]
         try:
-            for name, tensor in self._tensors().items():
-                tensor.data = resting[name].to(self.device)
+            for (store, name), tensor in zip(slots, resting, strict=True):
+                there = tensor.detach().to(self.device, non_blocking=True)
+                is_weight = isinstance(tensor, nn.Parameter)
+                store[name] = nn.Parameter(there, requires_grad=False) if is_weight else there
             yield
         finally:
-            for name, tensor in self._tensors().items():
-                tensor.data = resting[name]
+            for (store, name), tensor in zip(slots, resting, strict=True):
+                store[name] = tensor
 
-    def _tensors(self) -> dict[str, Tensor]:
-        return dict([*self.module.named_parameters(), *self.module.named_buffers()])
-
-    def _rest(self) -> dict[str, Tensor]:
-        """The weights where they rest; written at the first use, when they are final."""
-        if self._resting is None:
-            self._resting = {name: tensor.data for name, tensor in self._tensors().items()}
-            if self.rest == "disk":
-                self._resting = self._written(self._resting)
-        return self._resting
+    def _settle(self) -> None:
+        """Put the weights to rest on the disk, if that is where: at the first use, when they are final."""
+        if self.rest == "disk" and self._folder is None:
+            tensors = dict([*self.module.named_parameters(), *self.module.named_buffers()])
+            for name, mapped in self._written(tensors).items():
+                tensors[name].data = mapped
 
     def _written(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         from safetensors import safe_open
@@ -122,6 +127,6 @@ class Visitor:
 
         self._folder = tempfile.TemporaryDirectory(prefix="vln_heatmap_")
         file = Path(self._folder.name) / "weights.safetensors"
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, file)
+        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, file)
         with safe_open(file, framework="pt") as opened:
             return {name: opened.get_tensor(name) for name in tensors}

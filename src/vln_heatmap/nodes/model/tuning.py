@@ -6,7 +6,7 @@ Invariant: what trains is float32; what was frozen by its part's own parameters 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -23,7 +23,7 @@ class PartCount(NamedTuple):
     trained: int
 
 
-def adapt(model: nn.Module, params: TuningParams) -> None:
+def adapt(model: Any, params: TuningParams) -> None:
     """Add adapters and gradient checkpointing to the language model, and freeze what is not to be trained.
 
     Args:
@@ -35,10 +35,7 @@ def adapt(model: nn.Module, params: TuningParams) -> None:
         add_lora(model.language, params.lora)
     if params.gradient_checkpointing:
         model.language.model.gradient_checkpointing_enable({"use_reentrant": False})
-    chosen = params.tunable_parts
-    if chosen is None:
-        chosen = tuple(part for part in PARTS if part != "language" or params.lora is None)
-    tune(model, chosen)
+    tune(model, [part for part in PARTS if params.trains(part)])
 
 
 def tune(model: nn.Module, parts: Iterable[str]) -> list[PartCount]:

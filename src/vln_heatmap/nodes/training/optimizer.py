@@ -11,11 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vln_heatmap.nodes.model.parts import part_of
 from vln_heatmap.params import OptimizerParams
 
 
 def parameter_groups(model: nn.Module, params: OptimizerParams) -> list[dict[str, Any]]:
     """Groups by learning rate and decay; each has params, names, peak_lr, lr and weight_decay.
+
+    ``lr_multipliers`` names modules by their path, or parts (``vln_heatmap.nodes.model.parts``): heads, lora, …
 
     Raises:
         ValueError: nothing is trainable, or a path of ``lr_multipliers`` fits no trainable parameter.
@@ -39,8 +42,12 @@ def parameter_groups(model: nn.Module, params: OptimizerParams) -> list[dict[str
 
 
 def _path(name: str, paths: Mapping[str, float]) -> str:
-    """The longest of ``paths`` that is ``name`` or one of the modules it lies in; "" if none is."""
-    return max((p for p in paths if f"{name}.".startswith(f"{p}.")), key=len, default="")
+    """The longest of ``paths`` that is ``name`` or one of the modules it lies in, else its part; else ""."""
+    part = part_of(name)
+    if part == "lora" and part in paths:
+        return part  # adapters lie in the language model's modules, but are no part of it
+    own = max((p for p in paths if f"{name}.".startswith(f"{p}.")), key=len, default="")
+    return own or (part if part in paths else "")
 
 
 def make_optimizer(model: nn.Module, params: OptimizerParams) -> torch.optim.AdamW:

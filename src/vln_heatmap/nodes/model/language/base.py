@@ -124,7 +124,7 @@ class LanguageModel(nn.Module, ABC):
         order = torch.arange(hidden.shape[1], device=hidden.device)
         last = (prompt.instruction * order).argmax(dim=-1)  # [B]
         return LanguageStates(
-            visual=hidden[prompt.visual].view(visual_tokens.shape),
+            visual=hidden.take_along_dim(prompt.visual_places[..., None], 1).view(visual_tokens.shape),
             instruction=hidden[torch.arange(batch, device=hidden.device), last],
         )
 
@@ -166,7 +166,7 @@ class LanguageModel(nn.Module, ABC):
             embedded.shape[:2], 0 if both_ways else CAUSAL, dtype=torch.long, device=embedded.device
         )
         here = torch.ones_like(block, dtype=torch.bool)
-        plain = Prompt(block, here, ~here, ~here, block, 1)
+        plain = Prompt(block, here, ~here, ~here, block, 0, 1)
         return self._continue(memory, embedded, self.positions(plain), block, here)
 
     def embed_text(self, ids: Tensor) -> Tensor:
@@ -176,7 +176,7 @@ class LanguageModel(nn.Module, ABC):
     def embed(self, visual_tokens: Tensor | None, prompt: Prompt) -> Tensor:
         """Embeddings [B, L, D]: of the text as ever, visual tokens [B, V, g, g, D] as they are."""
         embedded = self.embed_text(prompt.ids.masked_fill(prompt.visual, self.tokenizer.pad_token_id))
-        places = int(prompt.visual.sum())
+        places = len(prompt.ids) * prompt.frames * prompt.grid**2
         if visual_tokens is None and not places:
             return embedded
         shape = [] if visual_tokens is None else list(visual_tokens.shape)

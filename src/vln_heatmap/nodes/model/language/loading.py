@@ -34,7 +34,8 @@ def load_official(
     from transformers import AutoConfig, AutoModelForImageTextToText
     from transformers.utils import logging
 
-    config = AutoConfig.from_pretrained(params.source)
+    source = str(params.source)
+    config: Any = AutoConfig.from_pretrained(source)
     if config.model_type != params.kind:
         raise ValueError(f"{params.source} must be a {params.kind} model, it is {config.model_type!r}")
     for name, value in no_tower.items():
@@ -42,10 +43,8 @@ def load_official(
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # it would list every weight of the tower
     try:
-        whole: Any
-        info: Any
-        whole, info = AutoModelForImageTextToText.from_pretrained(
-            params.source,
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
+            source,
             config=config,
             dtype=dtype,
             attn_implementation=params.attention,
@@ -53,6 +52,7 @@ def load_official(
         )
     finally:
         logging.set_verbosity(before)
+    whole, info = loaded
     if missing := sorted(
         name for name in info["missing_keys"] if "vis" not in name and "projector" not in name
     ):

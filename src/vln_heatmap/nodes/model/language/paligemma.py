@@ -33,20 +33,22 @@ class PaliGemmaLanguage(LanguageModel):
             return load_official(params, dtype, no_tower={"num_hidden_layers": 0})
         from transformers import GemmaModel
 
-        return GemmaModel(gemma_config(params, len(self.tokenizer), self.tokenizer.pad_token_id)).to(
-            dtype
-        ), None
+        config = gemma_config(params, len(self.tokenizer), self.tokenizer.pad_token_id)
+        model: Any = GemmaModel(config)
+        return model.to(dtype), None
 
     def build_prompt(self, instructions: Sequence[str], visual_count: int, grid: int) -> Prompt:
         check_counts(visual_count, grid)
-        return self._encoded(IMAGE * visual_count + str(self.tokenizer.bos_token), instructions, grid)
+        return self._encoded(
+            IMAGE * visual_count + str(self.tokenizer.bos_token), instructions, visual_count, grid
+        )
 
     def follow_up(
         self, instructions: Sequence[str], visual_count: int = 0, grid: int = 1, *, seen: int = 0
     ) -> Prompt:
         """Another prefix, in which all see each other and what was before; PaliGemma numbers no frames."""
         check_counts(visual_count, grid, least=0)
-        return self._encoded(IMAGE * visual_count, instructions, grid)
+        return self._encoded(IMAGE * visual_count, instructions, visual_count, grid)
 
     def positions(self, prompt: Prompt) -> Tensor:
         return counted_positions(prompt.attention)
@@ -56,10 +58,10 @@ class PaliGemmaLanguage(LanguageModel):
     ) -> Tensor:
         return super()._run(embedded, positions + 1, block, attention, memory)
 
-    def _encoded(self, before: str, instructions: Sequence[str], grid: int) -> Prompt:
+    def _encoded(self, before: str, instructions: Sequence[str], visual_count: int, grid: int) -> Prompt:
         pieces = [Piece(before, spoken_text(text, self.tokenizer), "\n") for text in instructions]
         ids, attention, visual, spoken = encode(self.tokenizer, pieces, IMAGE, grid)
-        return Prompt(ids, attention, visual, spoken, attention.long() + CAUSAL, grid)
+        return Prompt(ids, attention, visual, spoken, attention.long() + CAUSAL, visual_count, grid)
 
 
 def gemma_config(params: LanguageParams, vocabulary: int, pad: int) -> GemmaConfig:

@@ -32,7 +32,7 @@ class Prompt:
         visual: true at visual positions [B, L]; frame by frame, row by row.
         instruction: true at the tokens of the instruction [B, L], at least one in each row.
         block: tokens of one block >= 0 see each other both ways; ``CAUSAL`` see what is before them [B, L].
-        grid: visual tokens along a side of a frame.
+        frames: spans of visual tokens in each row, V; grid: tokens along a side of a frame.
     """
 
     ids: Tensor
@@ -40,11 +40,18 @@ class Prompt:
     visual: Tensor
     instruction: Tensor
     block: Tensor
+    frames: int
     grid: int
+
+    @property
+    def visual_places(self) -> Tensor:
+        """Columns of the visual tokens, in order: int64 [B, V * g * g]; found without waiting for the device."""
+        count = self.frames * self.grid**2
+        return self.visual.int().argsort(dim=1, descending=True, stable=True)[:, :count]
 
     def to(self, device: torch.device | str) -> Prompt:
         """The same prompt on another device."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "grid"}
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.type == "Tensor"}
         return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
 
     def followed_by(self, ids: Tensor) -> Prompt:
@@ -57,6 +64,7 @@ class Prompt:
             torch.cat([self.visual, false], 1),
             torch.cat([self.instruction, false], 1),
             torch.cat([self.block, more.block], 1),
+            self.frames,
             self.grid,
         )
 
@@ -73,7 +81,7 @@ def text_prompt(ids: Tensor, attention: Tensor | None = None) -> Prompt:
     """Causal text [B, S] without visual tokens."""
     false = torch.zeros_like(ids, dtype=torch.bool)
     attention = ~false if attention is None else attention
-    return Prompt(ids, attention, false, false, torch.full_like(ids, CAUSAL), 1)
+    return Prompt(ids, attention, false, false, torch.full_like(ids, CAUSAL), 0, 1)
 
 
 def spoken_text(text: str, tokenizer: PreTrainedTokenizerFast) -> str:

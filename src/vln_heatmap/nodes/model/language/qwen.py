@@ -49,7 +49,7 @@ class QwenLanguage(LanguageModel):
     def build_prompt(self, instructions: Sequence[str], visual_count: int, grid: int) -> Prompt:
         check_counts(visual_count, grid)
         before, after = _chat(self.tokenizer, visual_count).split(_SLOT)
-        return self._encoded(before, instructions, after, grid)
+        return self._encoded(before, instructions, after, visual_count, grid)
 
     def follow_up(
         self, instructions: Sequence[str], visual_count: int = 0, grid: int = 1, *, seen: int = 0
@@ -62,16 +62,18 @@ class QwenLanguage(LanguageModel):
         )
         line = "\n" if visual_count else ""
         after = f"{line}{pictures}{TURN_END}\n{TURN_START}assistant\n"
-        return self._encoded(f"\n{TURN_START}user\n", instructions, after, grid)
+        return self._encoded(f"\n{TURN_START}user\n", instructions, after, visual_count, grid)
 
     def positions(self, prompt: Prompt) -> Tensor:
         return mrope_positions(prompt.visual, prompt.attention, prompt.grid)
 
-    def _encoded(self, before: str, instructions: Sequence[str], after: str, grid: int) -> Prompt:
+    def _encoded(
+        self, before: str, instructions: Sequence[str], after: str, visual_count: int, grid: int
+    ) -> Prompt:
         pieces = [Piece(before, spoken_text(text, self.tokenizer), after) for text in instructions]
         ids, attention, visual, spoken = encode(self.tokenizer, pieces, IMAGE_PAD, grid)
         block = visual.long() + CAUSAL  # 0 = visual, both ways
-        return Prompt(ids, attention, visual, spoken, block, grid)
+        return Prompt(ids, attention, visual, spoken, block, visual_count, grid)
 
 
 def _chat(tokenizer: PreTrainedTokenizerFast, visual_count: int) -> str:
