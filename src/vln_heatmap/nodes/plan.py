@@ -222,7 +222,7 @@ def _scene(
 ) -> SceneTask:
     house, file, shots = group
     seed = None if file else params.seed * SEEDS + number
-    name = check_id(Path(file).name.split(".")[0]) if file else f"house_{seed:05d}"
+    name = check_id(_scene_name(file, params)) if file else f"house_{seed:05d}"
     walks = tuple(
         PlannedWalk(
             walk,
@@ -257,6 +257,11 @@ def _existing_scenes(params: CollectParams) -> list[Path]:
         Path(handle)
         for handle in list_scenes(Path(params.habitat.dataset), params.habitat.scenes, habitat=habitat)
     ]
+
+
+def _scene_name(file: str, params: CollectParams) -> str:
+    handle = params.habitat.dataset is not None  # "apt_0.scene_instance.json" is apt_0
+    return Path(file).name.split(".")[0] if handle else Path(file).stem
 
 
 def _scene_files(folder: Path) -> list[Path]:

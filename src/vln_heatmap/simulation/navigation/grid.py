@@ -115,17 +115,13 @@ class NavigationGrid:
 
     def is_navigable(self, position: Points) -> bool:
         """Whether the agent can stand at floor point [3]."""
-        point = np.asarray(position, np.float64)
-        return bool(np.isfinite(point).all() and self._holding(point).any())
+        return self._place(position) is not None
 
     def clearance(self, position: Points) -> float:
         """Metres from floor point [3] to the nearest obstacle or end of the floor, but for a cell; 0 where the
         agent cannot stand."""
-        if not self.is_navigable(position):
-            return 0.0
-        point = np.asarray(position, np.float64)
-        row, column = self._cells(point[[0, 2]])
-        return float(self.sheets.gaps[np.argmax(self._holding(point)), row, column])
+        place = self._place(position)
+        return 0.0 if place is None else float(self.sheets.gaps[place])
 
     def geodesic_distance(self, start: Points, goal: Points) -> float:
         """Length of ``shortest_path`` in metres; ``math.inf`` if there is none. Symmetric."""
@@ -218,6 +214,23 @@ class NavigationGrid:
         """Values [*] or [S, *] of a mask [Z, X] or [S, Z, X] at points [*, 2] (x, z); False outside the grid."""
         row, column = self._within(plan)
         return np.asarray(mask[..., row, column])
+
+    def _place(self, position: Points) -> tuple[int, int, int] | None:
+        """Sheet, row and column of the free floor at a floor point [3]: ``_holding`` of one point, without the
+        cost of arrays, since films ask for thousands of single points."""
+        x, y, z = map(float, position)
+        if not math.isfinite(x + y + z):
+            return None
+        row = math.floor((z - self.origin[1]) / self.agent.cell)
+        column = math.floor((x - self.origin[0]) / self.agent.cell)
+        sheets, rows, columns = self.free.shape
+        if not (0 <= row < rows and 0 <= column < columns):
+            return None
+        for sheet in range(sheets):
+            near = abs(float(self.sheets.heights[sheet, row, column]) - y) <= FLOOR_TOLERANCE
+            if near and self.free[sheet, row, column]:
+                return sheet, row, column
+        return None
 
     def _holding(self, points: Points) -> Mask:
         """Which sheets have free floor within the tolerance under or over points [*, 3]: [S, *]."""
