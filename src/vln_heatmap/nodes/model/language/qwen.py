@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vln_heatmap.nodes.model.language.base import LanguageModel
-from vln_heatmap.nodes.model.language.loading import load_official
+from vln_heatmap.nodes.model.language.loading import attention_name, load_official
 from vln_heatmap.nodes.model.language.positions import mrope_positions
 from vln_heatmap.nodes.model.language.prompt import CAUSAL, Piece, Prompt, check_counts, encode, spoken_text
 from vln_heatmap.nodes.model.tokenizer import (
@@ -113,5 +113,5 @@ def text_config(params: LanguageParams, vocabulary: int, pad: int) -> Qwen2_5_VL
         eos_token_id=None,
         pad_token_id=pad,
     )
-    config._attn_implementation = params.attention
+    config._attn_implementation = attention_name(params.attention)
     return config
