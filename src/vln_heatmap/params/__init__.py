@@ -16,6 +16,7 @@ from vln_heatmap.params.data import (
     SamplingParams,
     ValidateParams,
 )
+from vln_heatmap.params.geometry import GeometryLossParams, GeometryParams
 from vln_heatmap.params.model import (
     Dinov3Params,
     Encoder2dParams,
@@ -62,6 +63,8 @@ __all__ = [
     "ExportParams",
     "FinetuneSampleParams",
     "FusionParams",
+    "GeometryLossParams",
+    "GeometryParams",
     "HabitatParams",
     "HeadParams",
     "HouseParams",

@@ -102,6 +102,13 @@ class CameraHead(nn.Module):
         self.embed_pose = nn.Linear(ENCODING, dim)
         self.poseLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(dim, 3 * dim))
         self.pose_branch = Mlp(dim, dim // 2, ENCODING)
+        self._start_at_the_identity()
+
+    def _start_at_the_identity(self) -> None:
+        """Let a random head say about "not moved, one radian wide": a negative angle would never be corrected."""
+        with torch.no_grad():
+            self.pose_branch.fc2.bias.zero_()
+            self.pose_branch.fc2.bias[6:] = 1 / self.rounds  # the rounds add up
 
     def _refine(self, tokens: Tensor, pose: Tensor) -> Tensor:
         """Change of the encodings [B, T, 9], given the tokens [B, T, 2C] and the encodings so far."""

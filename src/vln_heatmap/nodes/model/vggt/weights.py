@@ -115,15 +115,15 @@ def load_source(model: nn.Module, source: str | Path, absent: tuple[str, ...]) -
     return Origin(str(source), fingerprint(state))
 
 
-def fingerprint(state: Mapping[str, Tensor]) -> str:
-    """Names what the trunk's weights (``aggregator.``) are, whatever file format, precision or device.
+def fingerprint(state: Mapping[str, Tensor], prefix: str = "aggregator.") -> str:
+    """Names what the weights under ``prefix`` (the trunk's) are, whatever file format, precision or device.
 
     It takes names, shapes and evenly spread values (rounded to bfloat16) of every tensor, so that it costs no
     second reading of a large file.
     """
     digest = hashlib.sha256()
     for name in sorted(state):
-        if not name.startswith("aggregator."):
+        if not name.startswith(prefix):
             continue
         value = state[name].detach().flatten()
         places = torch.linspace(0, max(len(value) - 1, 0), min(len(value), _SAMPLED), dtype=torch.float64)
