@@ -9,10 +9,12 @@ import torch
 from pydantic import ValidationError
 
 from vln_heatmap.datasets.checkpoint import CheckpointDataset, CheckpointMismatchError
-from vln_heatmap.nodes.model.assemble import checkpoint_meta, model_from_checkpoint
+from vln_heatmap.nodes.model.assemble import checkpoint_meta, model_from_checkpoint, stored_weights
 from vln_heatmap.nodes.model.heatmap_model import HeatmapModel
 from vln_heatmap.nodes.model.language.lora import merge_lora
+from vln_heatmap.nodes.model.language.qwen import text_config
 from vln_heatmap.nodes.model.parts import PARTS, part_of
+from vln_heatmap.nodes.model.tokenizer import make_tokenizer
 from vln_heatmap.nodes.model.tuning import count_parts, format_parts, tune
 from vln_heatmap.nodes.training.optimizer import parameter_groups
 from vln_heatmap.params import ModelParams, OptimizerParams, TuningParams
@@ -222,3 +224,50 @@ def test_adapters_of_another_rank_or_scale_are_refused(tmp_path: Path) -> None:
         model_from_checkpoint(dataset.load(), expected=other)
     free = changed(tuning={"lora": LORA, "tunable_parts": ("lora",), "gradient_checkpointing": True})
     assert trained_parts(model_from_checkpoint(dataset.load(), expected=free)) == {"lora"}
+
+
+def official_folder(folder: Path, seed: int = 0) -> Path:
+    """A toy of Qwen2.5-VL on disk, with the tokenizer of the synthetic world."""
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    language = synthetic.PARAMS.language
+    tokenizer = make_tokenizer(language, synthetic.TOKENIZER)
+    text = text_config(language, len(tokenizer), tokenizer.pad_token_id).to_dict()
+    vision = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 32}
+    torch.manual_seed(seed)
+    config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=False)
+    Qwen2_5_VLForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("tuning", "left_out"),
+    [
+        ({"lora": LORA}, True),
+        ({"lora": LORA, "tunable_parts": ("heads",)}, True),
+        ({"tunable_parts": ("heads",)}, True),
+        ({}, False),
+    ],
+    ids=str,
+)
+@torch.no_grad()
+def test_frozen_official_weights_are_left_out_and_found_again(
+    tmp_path: Path, tuning: Any, left_out: bool
+) -> None:
+    source = official_folder(tmp_path / "official")
+    params = changed(language={"source": str(source)}, tuning=tuning)
+    model = with_adapters(params)
+    dataset = CheckpointDataset(filepath=str(tmp_path / "finetuned"))
+    stored = stored_weights(model, model.state_dict())
+    assert any(part_of(name) == "language" for name in stored) is not left_out
+    assert any(part_of(name) == "lora" for name in stored) is ("lora" in tuning)
+    dataset.save({"state_dict": stored, "meta": checkpoint_meta(model, params, synthetic.TOKENIZER)})
+    restored = model_from_checkpoint(dataset.load())
+    assert torch.equal(restored(**inputs()).mask_logits, model(**inputs()).mask_logits)
+    if left_out:
+        official_folder(source, seed=7)  # others' weights in the same place
+        with pytest.raises(
+            CheckpointMismatchError, match=r"trained on language weights from .* holds others"
+        ):
+            model_from_checkpoint(dataset.load())

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vln_heatmap.datasets.checkpoint import Checkpoint, CheckpointMismatchError, load_into
 from vln_heatmap.nodes.model.heatmap_model import HeatmapModel
+from vln_heatmap.nodes.model.language.lora import MARK
 from vln_heatmap.nodes.model.placement import place
 from vln_heatmap.nodes.model.tokenizer import make_tokenizer
 from vln_heatmap.nodes.model.tuning import adapt
@@ -69,17 +70,18 @@ def external_weights(model: HeatmapModel) -> set[str]:
     return {
         f"{part}.{name}"
         for part, module in _external_parts(model).items()
-        for name, weight in module.named_parameters()
-        if not weight.requires_grad
+        for name, _ in module.named_parameters()
+        if MARK not in name
     }
 
 
 def _external_parts(model: HeatmapModel) -> dict[str, Any]:
-    """Parts that are frozen and whose weights have an ``origin``."""
+    """Parts whose weights have an ``origin`` and are frozen, adapters apart, which are always stored."""
     return {
         name: module
         for name, module in model.named_children()
-        if getattr(module, "origin", None) and not any(p.requires_grad for p in module.parameters())
+        if getattr(module, "origin", None)
+        and not any(p.requires_grad for n, p in module.named_parameters() if MARK not in n)
     }
 
 
@@ -107,9 +109,9 @@ def model_from_checkpoint(checkpoint: Checkpoint, expected: ModelParams | None =
     external = checkpoint.meta.get("external", {})
     params = _with_source(params, external.get("vggt"))
     model = make_model(params, tokenizer, groups=tuple(layout["groups"]), extra=layout["extra"])
-    if "vggt" in external:
-        _check_origin(checkpoint, model.vggt.origin, external["vggt"])
-    left_out = [name for name in model.state_dict() if name.partition(".")[0] in external]
+    for part, stored_origin in external.items():
+        _check_origin(checkpoint, part, getattr(model, part).origin, stored_origin)
+    left_out = [n for n in model.state_dict() if n.partition(".")[0] in external and MARK not in n]
     load_into(model, checkpoint, preset=params.preset, external=left_out)
     return model.eval()
 
@@ -120,13 +122,17 @@ def _with_source(params: ModelParams, external: Mapping[str, str] | None) -> Mod
     return params.model_copy(update={"vggt": params.vggt.model_copy(update={"source": source})})
 
 
-def _check_origin(checkpoint: Checkpoint, origin: Any, stored: Mapping[str, str]) -> None:
-    if origin.fingerprint != stored["fingerprint"]:
+def _check_origin(checkpoint: Checkpoint, part: str, origin: Any, stored: Mapping[str, str]) -> None:
+    if origin is None or origin.fingerprint != stored["fingerprint"]:
         raise CheckpointMismatchError(
-            f"checkpoint {checkpoint.path} was trained on VGGT weights from {stored['source']} (fingerprint "
-            f"{stored['fingerprint']}), but {origin.source} holds others ({origin.fingerprint}). Set "
-            "model.vggt.source to the weights it was trained on, or train again"
+            f"checkpoint {checkpoint.path} was trained on {part} weights from {stored['source']} (fingerprint "
+            f"{stored['fingerprint']}), but {_described(origin)}. Set "
+            f"model.{part}.source to the weights it was trained on, or train again"
         )
+
+
+def _described(origin: Any) -> str:
+    return f"{origin.source} holds others ({origin.fingerprint})" if origin else "the model has no source"
 
 
 def _check_alike(checkpoint: Checkpoint, stored: ModelParams, params: ModelParams) -> None:
@@ -134,7 +140,7 @@ def _check_alike(checkpoint: Checkpoint, stored: ModelParams, params: ModelParam
     free = {
         "vggt": {"source", "size", "dtype", "frozen", "heads", "dense_chunk"},
         "encoder": {"batch"},
-        "language": {"grid", "attention", "dtype"},
+        "language": {"source", "grid", "attention", "dtype"},
         "tuning": {"tunable_parts", "gradient_checkpointing"},
     }
     for part, ignored in free.items():

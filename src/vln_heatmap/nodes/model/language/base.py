@@ -20,6 +20,8 @@ from vln_heatmap.nodes.model.language.attention import additive, visibility
 from vln_heatmap.nodes.model.language.decoding import Memory
 from vln_heatmap.nodes.model.language.flash import plan_passes
 from vln_heatmap.nodes.model.language.prompt import CAUSAL, Prompt
+from vln_heatmap.nodes.model.vggt.base import Origin
+from vln_heatmap.nodes.model.vggt.weights import fingerprint
 from vln_heatmap.params import LanguageParams
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class LanguageModel(nn.Module, ABC):
     Attributes:
         model: transformers' text model, all layers and the final norm.
         head: output layer of its own; None where the embedding serves (tied).
+        origin: where frozen weights come from that a checkpoint need not store; None for random ones.
         width: channels D of tokens and hidden states.
         tokenizer: text to ids.
 
@@ -71,6 +74,9 @@ class LanguageModel(nn.Module, ABC):
         self.head: Any
         self.model, self.head = self._load(params, dtype or torch.float32)
         self.width: int = self.model.config.hidden_size
+        self.origin: Origin | None = None
+        if params.source is not None:
+            self.origin = Origin(params.source, fingerprint(self.model.state_dict(), ""))
         if params.attention == "flash_attention_2" and hasattr(self.model.config, "attn_logit_softcapping"):
             raise ValueError("attention of PaliGemma 2 must be eager (capped logits), got flash_attention_2")
         if len(tokenizer) > self.model.config.vocab_size:
