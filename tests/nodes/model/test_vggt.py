@@ -129,6 +129,49 @@ def test_frame_blocks_keep_frames_apart_and_global_blocks_mix_them() -> None:
     assert global_half.amax(dim=-1).min() > 1e-4
 
 
+def masked_attention(
+    attention: Attention, x: torch.Tensor, places: torch.Tensor, seen: torch.Tensor
+) -> torch.Tensor:
+    """Attention of tokens [N, C] by complex rotary factors and an explicit mask [N, N], in float64."""
+    state = {name: value.double() for name, value in attention.state_dict().items()}
+    heads = attention.heads
+    qkv = x @ state["qkv.weight"].T + state["qkv.bias"]
+    query, key, value = qkv.view(len(x), 3, heads, -1).permute(1, 2, 0, 3)  # each [heads, N, D]
+
+    def placed(part: torch.Tensor, norm: str) -> torch.Tensor:
+        centred = part - part.mean(-1, keepdim=True)
+        part = centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+        part = part * state[f"{norm}.weight"] + state[f"{norm}.bias"]
+        first, second = part.unflatten(-1, (2, 2, -1)).unbind(-2)  # each [heads, N, 2, D/4]
+        rates = 100.0 ** -(torch.arange(first.shape[-1]).double() / first.shape[-1])
+        turn = torch.polar(torch.ones(1, dtype=torch.float64), places[..., None].double() * rates)
+        turned = torch.complex(first, second) * turn
+        return torch.stack([turned.real, turned.imag], dim=-2).flatten(-3)
+
+    scores = placed(query, "q_norm") @ placed(key, "k_norm").mT / math.sqrt(query.shape[-1])
+    weights = scores.masked_fill(~seen, -math.inf).softmax(dim=-1)
+    return (weights @ value).transpose(0, 1).flatten(1) @ state["proj.weight"].T + state["proj.bias"]
+
+
+@pytest.mark.parametrize("scope", ["frame", "global"])
+def test_a_block_is_attention_under_the_mask_of_its_scope(scope: str) -> None:
+    """All tokens in one row, with a block-diagonal mask for frame attention and none for global attention."""
+    model, count = toy(layer_scale=1.0), 3
+    block = getattr(model.aggregator, f"{scope}_blocks")[0]
+    places = token_positions(3, 4, 5, torch.device("cpu"))  # [P, 2]
+    tokens = torch.randn(count, len(places), TOY.dim, generator=torch.Generator().manual_seed(2))
+    rotation = rope_rotation(places if scope == "frame" else places.repeat(count, 1), TOY.dim // 4)
+    given = tokens if scope == "frame" else tokens.flatten(0, 1)[None]
+    frame = torch.arange(count).repeat_interleave(len(places))
+    seen = (
+        frame[:, None] == frame if scope == "frame" else torch.ones(len(frame), len(frame), dtype=torch.bool)
+    )
+    row = tokens.flatten(0, 1)
+    want = masked_attention(block.attn, row.double(), places.repeat(count, 1), seen)
+    have = block.attn(given, rotation).flatten(0, 1)
+    torch.testing.assert_close(have, want.float(), atol=1e-5, rtol=1e-5)
+
+
 def test_samples_of_a_batch_do_not_meet() -> None:
     model, frames = toy(layer_scale=1.0), toy_frames(2)
     torch.testing.assert_close(model(frames).patch_tokens[1:], model(frames[1:]).patch_tokens)

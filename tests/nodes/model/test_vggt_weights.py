@@ -245,3 +245,21 @@ def test_a_vggt_of_another_resolution_is_refused_though_its_shapes_fit(tmp_path:
     other = params.model_copy(update={"vggt": params.vggt.model_copy(update={"resolution": 42})})
     with pytest.raises(CheckpointMismatchError, match=r"vggt\.resolution is 28 in the checkpoint and 42"):
         model_from_checkpoint(checkpoint, expected=other)
+
+
+# --- one pass ---------------------------------------------------------------------------------------------
+
+
+def test_a_sequence_is_described_once_for_all_current_views() -> None:
+    """Four views from one pass over five frames are the views from passes of their own."""
+    model, passes = synthetic.toy_model(), []
+    model.vggt.register_forward_hook(lambda *_: passes.append(1))
+    frames, features = torch.rand(1, 5, 3, 28, 28), torch.rand(1, 5, synthetic.CHANNELS, 4, 4)
+    views = torch.tensor([[4, 0, 2, 3]])
+    others = torch.tensor([[[k for k in range(5) if k != view][:3] for view in views[0].tolist()]])
+    with torch.no_grad():
+        together = model(frames, features, ["the west wall"], views, others).mask_logits
+        assert len(passes) == 1
+        for n in range(4):
+            alone = model(frames, features, ["the west wall"], views[:, [n]], others[:, [n]]).mask_logits
+            torch.testing.assert_close(alone[:, 0], together[:, n])
