@@ -17,7 +17,7 @@ from vln_heatmap.simulation.instructions import (
     sequence_instructions,
     sequence_things,
 )
-from vln_heatmap.simulation.nouns import plural
+from vln_heatmap.simulation.nouns import Scope, plural
 from vln_heatmap.simulation.relations import (
     NO,
     UNSURE,
@@ -368,3 +368,14 @@ def test_room_visits_skip_doorways() -> None:
         (5, 1),
     ]  # x = 0.25 is the first point behind the wall at 0 .. 0.2
     assert room_visits((), path) == []
+
+
+def test_a_coloured_noun_stays_where_the_noun_alone_is_doubtful() -> None:
+    """One of two chairs may not belong to the scope: "the chair" is out, "the red chair" means the other."""
+    chairs = [
+        Thing(Instance(1, "chair", "red", 0, (0, 0, 0), (1, 1, 1)), 500),
+        Thing(Instance(2, "chair", "blue", 0, (2, 0, 0), (3, 1, 1)), 500),
+    ]
+    scope = Scope(tuple(chairs), 10, doubtful=frozenset({2}))
+    assert [group.said(1) for group in scope.groups] == ["red chair"]
+    assert scope.named("chair") == tuple(chairs)

@@ -85,9 +85,17 @@ class EncodedSequence:
 
 
 def encode_sequence(
-    sequence: Sequence, *, crf: int = 18, preset: str = "veryfast", pixel_format: str = "yuv420p"
+    sequence: Sequence,
+    *,
+    crf: int = 18,
+    preset: str = "veryfast",
+    pixel_format: str = "yuv420p",
+    depth_context: int = 0,
 ) -> EncodedSequence:
     """Encode a sequence to the files of the store; the same sequence always gives the same bytes.
+
+    ``crf``, ``preset`` and ``pixel_format`` are those of ``encode_rgb``; ``depth_context`` is the ``context`` of
+    ``encode_grey16``, for depth and ids.
 
     Depth is rounded to millimetres; beyond 65.535 m it becomes 0 ("nothing there").
 
@@ -100,9 +108,9 @@ def encode_sequence(
     fps = float(sequence.metadata.get("fps", 10.0))
     files = {RGB: encode_rgb(sequence.rgb, fps=fps, crf=crf, preset=preset, pixel_format=pixel_format)}
     if "depth" not in sequence.absent:
-        files[DEPTH] = encode_grey16(depth_to_millimetres(sequence.depth), fps=fps)
+        files[DEPTH] = encode_grey16(depth_to_millimetres(sequence.depth), fps=fps, context=depth_context)
     if "instance" not in sequence.absent:
-        files[INSTANCE] = encode_grey16(_ids_to_uint16(sequence.instance), fps=fps)
+        files[INSTANCE] = encode_grey16(_ids_to_uint16(sequence.instance), fps=fps, context=depth_context)
     files[FRAMES] = _encode_frames(sequence.frames)
     manifest = {name: {"bytes": len(data), "crc32": zlib.crc32(data)} for name, data in files.items()}
     document = {**sequence.metadata, "length": len(sequence), "files": manifest}

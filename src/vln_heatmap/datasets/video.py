@@ -57,8 +57,13 @@ def encode_rgb(
     return _encode(frames, "libx264", "rgb24", pixel_format, container="mp4", fps=fps, options=options)
 
 
-def encode_grey16(frames: NDArray[np.uint16], *, fps: float) -> bytes:
+def encode_grey16(frames: NDArray[np.uint16], *, fps: float, context: int = 0) -> bytes:
     """Encode 16-bit grey frames [T, H, W] uint16, T >= 1, as FFV1 in Matroska (lossless).
+
+    Args:
+        frames: [T, H, W].
+        fps: frames a second, > 0.
+        context: of FFV1's model of neighbours: 0 (small) or 1 (large: a little smaller, and slower).
 
     Raises:
         ValueError: wrong shape or type.
@@ -67,9 +72,8 @@ def encode_grey16(frames: NDArray[np.uint16], *, fps: float) -> bytes:
         raise ValueError(
             f"grey frames must be [T, H, W] uint16 with T >= 1, got {frames.shape} {frames.dtype}"
         )
-    return _encode(
-        frames, "ffv1", "gray16le", "gray16le", container="matroska", fps=fps, options=_FFV1_OPTIONS
-    )
+    options = {**_FFV1_OPTIONS, "context": str(context)}
+    return _encode(frames, "ffv1", "gray16le", "gray16le", container="matroska", fps=fps, options=options)
 
 
 def encode_grey12(frames: NDArray[np.uint16], *, fps: float) -> bytes:

@@ -50,7 +50,9 @@ class HabitatParams(Params):
     )
     scenes: tuple[str, ...] = Field((), description="patterns of scene names; none = all of the data set")
     gpu: int = Field(-1, ge=-1, le=63, description="CUDA device; -1 = software rendering")
-    navmesh: Literal["auto", "recompute"] = Field("auto", description="auto = the data set's own if it has one")
+    navmesh: Literal["auto", "recompute"] = Field(
+        "auto", description="auto = the data set's own if it has one"
+    )
 
 
 class HouseParams(Params):
@@ -98,3 +100,6 @@ class VideoParams(Params):
     crf: int = Field(18, ge=0, le=51, description="x264's constant rate factor, 0 = lossless")
     preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = "veryfast"
     pixel_format: Literal["yuv420p", "yuv444p"] = "yuv420p"
+    depth_context: Literal[0, 1] = Field(
+        0, description="FFV1's context model for depth and ids; 1 is a little smaller and slower"
+    )

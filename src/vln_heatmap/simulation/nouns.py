@@ -6,7 +6,7 @@ take it for one more or one fewer. A scope holds all that is seen, however small
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -86,18 +86,20 @@ class Scope:
     doubtful: frozenset[int] = frozenset()
     clear: frozenset[int] = field(init=False)
     groups: tuple[Group, ...] = field(init=False)
+    _fitting: Mapping[str, tuple[Thing, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         things = tuple(sorted(self.things, key=lambda thing: thing.id))
         clear = frozenset(thing.id for thing in things if thing.pixels >= self.min_pixels)
         object.__setattr__(self, "things", things)
         object.__setattr__(self, "clear", clear)
-        sure = (group for group in _groups(things) if not group.ids & self.doubtful)
-        object.__setattr__(self, "groups", tuple(sure))
+        every = tuple(_groups(things))
+        object.__setattr__(self, "_fitting", {g.noun: g.things for g in every if not g.colour})
+        object.__setattr__(self, "groups", tuple(g for g in every if not g.ids & self.doubtful))
 
     def named(self, noun: str) -> tuple[Thing, ...]:
-        """All things that a noun of the scope fits, whatever their colour."""
-        return next(group.things for group in self.groups if group.noun == noun and not group.colour)
+        """All things that a noun of the scope fits, whatever their colour, doubtful ones among them."""
+        return self._fitting[noun]
 
     def sayable(self, things: Sequence[Thing]) -> bool:
         """One thing that is seen well, or several of which two are."""
