@@ -14,6 +14,7 @@ from vln_heatmap.datasets.checkpoint import CheckpointDataset
 from vln_heatmap.nodes.model.assemble import checkpoint_meta, model_from_checkpoint
 from vln_heatmap.nodes.model.heatmap_model import HeatmapModel
 from vln_heatmap.nodes.model.placement import Visitor, device_map
+from vln_heatmap.nodes.model.predictor import HeatmapPredictor
 from vln_heatmap.params import ModelParams, PlacementParams
 
 FRAMES = 3
@@ -219,6 +220,17 @@ def test_loaded_weights_are_those_that_visit(tmp_path: Path) -> None:
     params = placed(devices="cpu", offload=("language",), rest="disk").params
     restored = model_from_checkpoint(dataset.load(), expected=params)
     assert torch.equal(restored(**inputs()).mask_logits, model(**inputs()).mask_logits)
+
+
+def test_a_predictor_takes_a_placement(tmp_path: Path) -> None:
+    model = synthetic.toy_model(seed=4)
+    dataset = CheckpointDataset(filepath=str(tmp_path / "finetuned"))
+    meta = checkpoint_meta(model, synthetic.PARAMS, synthetic.TOKENIZER)
+    dataset.save({"state_dict": model.state_dict(), "meta": meta})
+    placement = PlacementParams(devices={"vggt": "cpu", "encoder": "meta", "heads": "cpu"})
+    predictor = HeatmapPredictor.from_checkpoint(dataset.load().path, placement=placement)
+    assert devices(predictor.encoder) == {"meta"}
+    assert devices(predictor.model) == {"cpu"}
 
 
 # --- GPUs -------------------------------------------------------------------------------------------------

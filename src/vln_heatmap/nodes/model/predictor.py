@@ -22,6 +22,8 @@ from vln_heatmap.nodes.features import encoded_frames
 from vln_heatmap.nodes.model.assemble import model_from_checkpoint
 from vln_heatmap.nodes.model.encoder2d import make_encoder
 from vln_heatmap.nodes.model.keyframes import make_sampler
+from vln_heatmap.nodes.model.placement import place
+from vln_heatmap.params import PlacementParams
 
 #: Where `kedro run` leaves finetuned checkpoints, relative to the project.
 CHECKPOINTS = Path("data/06_models/finetuned")
@@ -71,7 +73,12 @@ class HeatmapPredictor:
 
     @classmethod
     def from_checkpoint(
-        cls, path: str | Path | None = None, *, device: str = "cpu", threshold: float = 0.5
+        cls,
+        path: str | Path | None = None,
+        *,
+        device: str = "cpu",
+        threshold: float = 0.5,
+        placement: PlacementParams | None = None,
     ) -> HeatmapPredictor:
         """Load a model.
 
@@ -79,13 +86,17 @@ class HeatmapPredictor:
             path: checkpoint folder; None takes the newest of the project in the working directory.
             device: torch device of the model.
             threshold: probability above which a pixel belongs to the mask.
+            placement: devices of the parts, instead of ``device``.
 
         Raises:
             MissingCheckpointError, CorruptCheckpointError, CheckpointMismatchError: as they say.
         """
         checkpoint = Checkpoint.open(CHECKPOINTS if path is None else path)
-        predictor = cls(model_from_checkpoint(checkpoint).to(device), threshold=threshold)
-        predictor.encoder.to(device)
+        model = model_from_checkpoint(checkpoint).to(device)
+        if placement is not None:
+            place(model, placement)
+        predictor = cls(model, threshold=threshold)
+        predictor.encoder.to(model.places.get("encoder", device))
         return predictor
 
     def predict(

@@ -37,6 +37,10 @@ _SLOT = "\ue000"  # private-use character that holds the instruction's place
 class QwenLanguage(LanguageModel):
     """Text model of Qwen2.5-VL over our visual tokens."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._chats: dict[int, str] = {}  # by number of frames
+
     def _load(self, params: LanguageParams, dtype: torch.dtype) -> tuple[Any, nn.Module | None]:
         if params.source is not None:
             return load_official(params, dtype, no_tower={"depth": 0})
@@ -48,7 +52,9 @@ class QwenLanguage(LanguageModel):
 
     def build_prompt(self, instructions: Sequence[str], visual_count: int, grid: int) -> Prompt:
         check_counts(visual_count, grid)
-        before, after = _chat(self.tokenizer, visual_count).split(_SLOT)
+        if visual_count not in self._chats:  # a template costs as much as a small layer
+            self._chats[visual_count] = _chat(self.tokenizer, visual_count)
+        before, after = self._chats[visual_count].split(_SLOT)
         return self._encoded(before, instructions, after, visual_count, grid)
 
     def follow_up(
