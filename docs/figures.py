@@ -21,7 +21,7 @@ from vln_heatmap.nodes.model.keyframes import make_sampler
 from vln_heatmap.params import AgentParams, HouseParams, KeyframeParams
 from vln_heatmap.reporting.data_figures import target_sheet
 from vln_heatmap.simulation.houses import generate_house
-from vln_heatmap.simulation.recording import Mount, record
+from vln_heatmap.simulation.recording import Mount, camera_pose, record
 from vln_heatmap.simulation.scene import Scene
 from vln_heatmap.simulation.simulators import make_simulator
 from vln_heatmap.simulation.take import Take
@@ -31,16 +31,26 @@ IMAGES = Path(__file__).parent / "images"
 AGENT = AgentParams()
 
 
-def houses(seeds: tuple[int, ...] = (0, 1, 2, 3)) -> Figure:
-    """Four houses: each without its ceilings from above, and the fullest of 24 views of a walk in it."""
-    figure = Figure(figsize=(11, 5.7), dpi=100, facecolor="white", layout="constrained")
-    panels = figure.subplots(2, len(seeds))
-    for column, seed in enumerate(seeds):
-        scene = generate_house(seed, HouseParams())
+KINDS: dict[str, HouseParams] = {
+    "one storey": HouseParams(),
+    "two storeys": HouseParams(storeys=2),
+    "high clutter": HouseParams(clutter="high"),
+    "repetitive": HouseParams(pattern="repetitive"),
+    "distinctive": HouseParams(pattern="distinctive"),
+}
+
+
+def houses() -> Figure:
+    """A house of each kind: without its ceilings from above, and the fullest of 24 views of a walk in it."""
+    figure = Figure(figsize=(13.5, 5.7), dpi=100, facecolor="white", layout="constrained")
+    panels = figure.subplots(2, len(KINDS))
+    for column, (kind, params) in enumerate(KINDS.items()):
+        seed = column
+        scene = generate_house(seed, params)
         for axis, image in zip(panels[:, column], (from_above(scene), busy_view(scene, seed)), strict=True):
             axis.imshow(image)
             axis.axis("off")
-        panels[0, column].set_title(f"house {seed}", fontsize=9)
+        panels[0, column].set_title(kind, fontsize=9)
     return figure
 
 
@@ -48,7 +58,7 @@ def from_above(scene: Scene) -> NDArray[np.uint8]:
     """View straight down [480, 480, 3] into a house without its ceilings."""
     open_house = without(scene, {"ceiling", "ceiling light"})
     low, high = scene.vertices.min(0), scene.vertices.max(0)
-    height = 0.55 * float((high - low)[[0, 2]].max()) / math.tan(math.radians(25)) + 2.6
+    height = 0.55 * float((high - low)[[0, 2]].max()) / math.tan(math.radians(25)) + float(high[1])
     sim = make_simulator("auto", PinholeCamera(480, 480, 50), agent=AGENT)
     sim.load(open_house)
     x, _, z = (low + high) / 2
@@ -70,7 +80,7 @@ def busy_view(scene: Scene, seed: int) -> NDArray[np.uint8]:
     sim = make_simulator("auto", PinholeCamera(480, 480, 90), agent=AGENT)
     sim.load(scene)
     walk = random_exploration(sim, np.random.default_rng(seed), WalkRequest(24, AGENT))
-    views = [sim.render(Mount(AGENT.camera_height, 0.0).pose(step.state)) for step in walk.steps]
+    views = [sim.render(camera_pose(Mount(AGENT.camera_height, 0.0).state(step))) for step in walk.steps]
     sim.close()
     return max(views, key=lambda view: len(np.unique(view.instance))).rgb
 
