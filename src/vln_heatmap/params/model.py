@@ -257,7 +257,9 @@ class PlacementParams(Params):
     devices: Device | dict[Literal["vggt", "encoder", "language", "heads"], Device] | None = Field(
         None, min_length=1, description="one for all, or by part; null = as the caller says"
     )
-    offload: tuple[Literal["language"], ...] = Field((), description="off its device between uses; no training")
+    offload: tuple[Literal["language"], ...] = Field(
+        (), description="off its device between uses; no training"
+    )
     rest: Literal["cpu", "disk"] = Field("cpu", description="where it is then")
 
     @model_validator(mode="after")

@@ -22,11 +22,15 @@ def visibility(
         window: causal tokens see no farther back than this (sliding window); None = all the way.
     """
     before = 0 if past is None else past.shape[1]
-    order = torch.arange(block.shape[1], device=block.device)
-    distance = order[:, None] - order  # [S, S]
-    causal = (distance >= 0) & (distance < window) if window else distance >= 0
-    both = (block[:, :, None] == block[:, None]) & (block >= 0)[:, None]  # [B, S, S]
-    seen = ((causal | both) & attention[:, None]) | (distance == 0)
+    order = torch.arange(
+        block.shape[1], device=block.device, dtype=torch.int32
+    )  # narrow types: L * L of them
+    causal = order[:, None] >= order  # [S, S]
+    if window:
+        causal = causal & (order[:, None] - order < window)
+    small = block.to(torch.int16)
+    both = (small[:, :, None] == small[:, None]) & (block >= 0)[:, None]  # [B, S, S]
+    seen = ((causal | both) & attention[:, None]) | (order[:, None] == order)
     if past is not None:
         behind = past[:, None].expand(-1, len(order), -1)  # [B, S, P]
         if window:
