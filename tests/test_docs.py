@@ -29,6 +29,7 @@ GROUPS: dict[str, type[BaseModel]] = {
     "pretrain": models.StageParams,
     "finetune": models.StageParams,
     "evaluate": models.EvaluateParams,
+    "benchmark_samplers": models.SamplerBenchmarkParams,
     "predict": models.PredictParams,
     "export": models.ExportParams,
     "import": models.ImportParams,

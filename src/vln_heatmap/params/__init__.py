@@ -5,6 +5,7 @@ validates a ``params:`` input against the type hint of the node that takes it.
 """
 
 from vln_heatmap.params.base import Params, Share
+from vln_heatmap.params.benchmark import SamplerBenchmarkParams
 from vln_heatmap.params.collect import CollectParams, LevelParams, PlanPart
 from vln_heatmap.params.data import (
     CollectionParams,
@@ -86,6 +87,7 @@ __all__ = [
     "PredictParams",
     "PretrainSampleParams",
     "QualityParams",
+    "SamplerBenchmarkParams",
     "SamplingParams",
     "ScheduleParams",
     "Share",

@@ -173,10 +173,13 @@ class LanguageParams(Params):
         return cls.model_validate({"tokenizer": "qwen", **sizes[size]})
 
 
+SamplerName = Literal["uniform", "fast", "quality", "enhanced", "space_aware"]
+
+
 class KeyframeParams(Params):
     """Which earlier frames are remembered."""
 
-    name: Literal["uniform", "fast", "quality", "enhanced", "space_aware"] = "uniform"
+    name: SamplerName = "uniform"
     count: int = Field(8, ge=1, le=256, description="keyframes")
     divisions: int = Field(20, ge=1, le=1000, description="voxels along the smallest side of the scene")
     percentile: float = Field(50.0, ge=0, le=100, description="points of lower confidence are left out")

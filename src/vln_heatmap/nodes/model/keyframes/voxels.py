@@ -60,22 +60,49 @@ def voxel_sets(
         usable &= (confidence >= median) & (confidence > params.min_confidence)
     if not usable.any():
         return np.zeros((count, 0), dtype=bool)
-    cells = _cells(points[usable].astype(np.float64), params.divisions)  # [M, 3]
+    kept = points[usable].astype(np.float64)  # [M, 3]
+    return _occupied(kept, np.nonzero(usable)[0], count, _edge(kept, params.divisions))
+
+
+def cubes(points: NDArray[np.floating], edge: float) -> NDArray[np.bool_]:
+    """Which frame sees which voxel of a fixed size, whatever else is seen.
+
+    Args:
+        points: world frame [T, h, w, 3]; those that are not finite are left out.
+        edge: of a voxel, in the unit of the points.
+
+    Returns:
+        [T, number of voxels that anything is seen in].
+
+    Raises:
+        ValueError: an edge that is not positive.
+    """
+    if not edge > 0:
+        raise ValueError(f"the edge of a voxel must be positive, got {edge:g}")
+    usable = np.isfinite(points).all(axis=-1)  # [T, h, w]
+    if not usable.any():
+        return np.zeros((len(points), 0), dtype=bool)
+    return _occupied(points[usable].astype(np.float64), np.nonzero(usable)[0], len(points), edge)
+
+
+def _occupied(
+    points: NDArray[np.float64], frame: NDArray[np.int64], count: int, edge: float
+) -> NDArray[np.bool_]:
+    """Voxels [count, U] of points [M, 3] that the frames ``frame`` [M] see; the grid begins at their corner."""
+    low = points.min(axis=0)
+    edge = max(edge, (points.max(axis=0) - low).max() / _MAX_CELLS)
+    cells = np.floor((points - low) / edge).astype(np.int64)  # [M, 3]
     _, y, z = cells.max(axis=0) + 1
     voxels, which = np.unique((cells[:, 0] * y + cells[:, 1]) * z + cells[:, 2], return_inverse=True)
     seen = np.zeros((count, len(voxels)), dtype=bool)
-    seen[np.nonzero(usable)[0], which] = True
+    seen[frame, which] = True
     return seen
 
 
-def _cells(points: NDArray[np.float64], divisions: int) -> NDArray[np.int64]:
-    """Integer voxel coordinates [M, 3] of points [M, 3]; sides of length 0 do not count as smallest."""
-    low = points.min(axis=0)
-    sides = points.max(axis=0) - low
-    if not sides.any():
-        return np.zeros(points.shape, dtype=np.int64)
-    edge = max(sides[sides > 0].min() / divisions, sides.max() / _MAX_CELLS)
-    return np.floor((points - low) / edge).astype(np.int64)
+def _edge(points: NDArray[np.float64], divisions: int) -> float:
+    """1 / ``divisions`` of the smallest side of the box around points [M, 3]; sides of length 0 do not count."""
+    sides = points.max(axis=0) - points.min(axis=0)
+    return float(sides[sides > 0].min() / divisions) if sides.any() else 1.0
 
 
 def greedy_coverage(seen: NDArray[np.bool_], k: int) -> list[int]:
