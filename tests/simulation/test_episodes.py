@@ -110,7 +110,11 @@ def test_a_broken_episode_names_its_place(tmp_path: Path, changes: dict[str, Any
         read_episodes(r2r(tmp_path / "val.json.gz", entry(**changes)))
 
 
-@pytest.mark.parametrize("data", [b"no json", b"\x1f\x8bnot gzip", gzip.compress(b"{}"), b"[1]"])
+@pytest.mark.parametrize(
+    "data",
+    [b"no json", b"\x1f\x8bnot gzip", gzip.compress(b"{}"), b"[1]"],
+    ids=["text", "gzip magic", "no episodes", "list"],
+)
 def test_a_file_of_something_else_is_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "val.json.gz"
     path.write_bytes(data)
