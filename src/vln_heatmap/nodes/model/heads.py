@@ -50,6 +50,13 @@ def take(frames: Tensor, index: Tensor) -> Tensor:
     return frames[batch, index]
 
 
+def _views(current: Tensor, keyframes: Tensor) -> list[tuple[int, Tensor, Tensor]]:
+    """Sample, current view [1] and keyframes [K] of each view. Tensors, because to read a number of a tensor on
+    a GPU is to wait for it."""
+    b, n, _ = keyframes.shape
+    return [(i, current[i, j : j + 1], keyframes[i, j]) for i in range(b) for j in range(n)]
+
+
 def match_statistics(similarity: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """What a similarity matrix says about each current cell.
 
@@ -189,14 +196,13 @@ class TokenMatcher(nn.Module):
         )  # [B,T,P,S,E]
         key = F.normalize(self.key(tokens).unflatten(-1, shape), dim=-1)
         value = self.value(tokens)
-        views = [
-            (i, now, keys)
-            for i, row in enumerate(current)
-            for now, keys in zip(row, keyframes[i], strict=True)
-        ]
+        views = _views(current, keyframes)
         results = [
             checkpoint(
-                match_tokens, query[i, now], key[i, keys], value[i, keys], centres, use_reentrant=False
+                match_tokens,
+                *(query[i, now][0], key[i, keys], value[i, keys], centres),
+                use_reentrant=False,
+                preserve_rng_state=False,
             )
             for i, now, keys in views
         ]
@@ -209,13 +215,12 @@ class TokenMatcher(nn.Module):
     def _plain(self, frozen: list[Tensor], centres: Tensor, current: Tensor, keyframes: Tensor) -> Tensor:
         """Best cosine of each group, and the statistics of their mean: [B, N, K, P, groups + 8]."""
         rows = []
-        for i, row in enumerate(current):
-            for now, keys in zip(row, keyframes[i], strict=True):
-                cosines = torch.stack(
-                    [f[i, now] @ f[i, keys].transpose(-1, -2) for f in frozen]
-                )  # [G, K, P, Q]
-                statistics, _ = match_statistics(self.frozen_scale * cosines.mean(0), centres)
-                rows.append(torch.cat([cosines.amax(-1).movedim(0, -1), statistics], dim=-1))
+        for i, now, keys in _views(current, keyframes):
+            cosines = torch.stack(
+                [f[i, now][0] @ f[i, keys].transpose(-1, -2) for f in frozen]
+            )  # [G, K, P, Q]
+            statistics, _ = match_statistics(self.frozen_scale * cosines.mean(0), centres)
+            rows.append(torch.cat([cosines.amax(-1).movedim(0, -1), statistics], dim=-1))
         return torch.stack(rows).unflatten(0, current.shape)
 
     def camera_pair(self, camera: Tensor, current: Tensor, keyframes: Tensor) -> Tensor:

@@ -87,6 +87,8 @@ class VGGT(nn.Module):
     ) -> dict[str, Any]:
         """Outputs of the heads that were asked for, by field of :class:`VGGTOutput`."""
         found: dict[str, Any] = {}
+        if not heads:
+            return found
         with torch.autocast(camera_tokens.device.type, enabled=False):  # poses and maps need full precision
             if "camera" in heads:
                 found["pose_encodings"] = self.camera_head(camera_tokens.float())
