@@ -190,3 +190,25 @@ def test_a_plan_that_cannot_be_is_refused(change: dict[str, Any], words: str) ->
 def test_wrong_parameters_are_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         params(**change)
+
+
+def test_validate_expects_the_shares_of_the_plan() -> None:
+    """The limits of validate repeat the plan as shares: they must not drift apart."""
+    expected = yaml.safe_load((ROOT / "conf/base/parameters_validate.yml").read_text())["validate"][
+        "collection"
+    ]
+    plan = CollectParams.model_validate(DEFAULT).plan
+    parts = {name: float(part.count) for name, part in plan.items()}
+    scenarios = {
+        name: part.count * weight / sum(part.scenarios.values())
+        for part in plan.values()
+        for name, weight in part.scenarios.items()
+    }
+    for planned, wanted in (
+        (parts, expected["parts_as_planned"]["shares"]),
+        (scenarios, expected["scenarios_as_planned"]["shares"]),
+    ):
+        assert planned.keys() == wanted.keys()
+        for name, count in planned.items():
+            share = wanted[name] / sum(wanted.values())
+            assert share == pytest.approx(count / sum(planned.values()), rel=0.02), name
