@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from vln_heatmap.nodes.plan import describe_plan, interleave, largest_remainder, plan_collection
 from vln_heatmap.params import CollectParams
 from vln_heatmap.simulation.filming import filmable
+from vln_heatmap.simulation.scenarios import SCENARIOS
 
 DEFAULT = yaml.safe_load((ROOT / "conf/base/parameters_collect.yml").read_text())["collect"]
 TWO = {
@@ -54,7 +55,7 @@ def test_parts_and_scenarios_have_their_shares() -> None:
 def test_the_default_plan_scales_to_the_full_size() -> None:
     plan = describe_plan(plan_collection(CollectParams.model_validate({**DEFAULT, "sequences": 25_000})))
     assert plan["parts"] == {part: entry["count"] for part, entry in DEFAULT["plan"].items()}
-    assert len(plan["scenarios"]) == 36
+    assert set(plan["scenarios"]) == {*SCENARIOS, "coverage_optimisation"}  # 36 and a strategy
     for level, entry in DEFAULT["levels"].items():
         assert plan["levels"][level] >= entry["share"] * 25_000
 
