@@ -112,5 +112,5 @@ def test_everything_that_is_written_counts_the_clips_frames(checkpoint: Checkpoi
     assert [keyframe["peak"] for keyframe in summary["keyframes"]] == pytest.approx(
         result.heatmaps.max((1, 2)), abs=1e-4
     )
-    assert set(summary["seconds"]) == {"encode", "model", "resize", "pictures"}
+    assert set(summary["seconds"]) == {"choose", "encode", "model", "resize", "pictures"}
     assert min(summary["seconds"].values()) >= 0

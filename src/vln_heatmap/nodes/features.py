@@ -98,14 +98,20 @@ def encoded_frames(rgb: NDArray[np.uint8], encoder: Any, resolution: int) -> Arr
     Frames are stretched to squares, as the encoder does, so that their grids cover the same image.
     """
     import torch
+
+    images = torch.from_numpy(np.ascontiguousarray(rgb)).movedim(-1, 1)  # [T, 3, H, W]
+    with torch.inference_mode():
+        features = encoder.encode(images)
+    return {"features": features.half().numpy(force=True), "frames": small_frames(rgb, resolution)}
+
+
+def small_frames(rgb: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:
+    """Images [T, H, W, 3] stretched to squares as VGGT takes them [T, 3, S, S]."""
+    import torch
     import torch.nn.functional as F
 
     images = torch.from_numpy(np.ascontiguousarray(rgb)).movedim(-1, 1)  # [T, 3, H, W]
     size = (resolution, resolution)
     with torch.inference_mode():
         small = F.interpolate(images.float(), size=size, mode="bilinear", antialias=True)
-        features = encoder.encode(images)
-    return {
-        "features": features.half().numpy(force=True),
-        "frames": small.round().clamp(0, 255).to(torch.uint8).numpy(),
-    }
+    return small.round().clamp(0, 255).to(torch.uint8).numpy()

@@ -76,7 +76,7 @@ def test_heatmaps_have_the_size_of_the_frames_and_are_probabilities(
     assert result.current_index == 4
     assert result.keyframe_indices.tolist() == sorted(set(result.keyframe_indices.tolist()))
     assert result.keyframe_indices.max() < 4
-    assert set(result.seconds) == {"encode", "model", "resize"}
+    assert set(result.seconds) == {"choose", "encode", "model", "resize"}
     assert all(seconds >= 0 for seconds in result.seconds.values())
 
 

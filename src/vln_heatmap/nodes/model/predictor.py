@@ -7,7 +7,7 @@ and the heatmaps are stretched back, so that pixel (x, y) of a heatmap is pixel 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from vln_heatmap.datasets.checkpoint import Checkpoint
-from vln_heatmap.nodes.features import encoded_frames
+from vln_heatmap.nodes.features import encoded_frames, small_frames
 from vln_heatmap.nodes.model.assemble import model_from_checkpoint
 from vln_heatmap.nodes.model.encoder2d import make_encoder
 from vln_heatmap.nodes.model.keyframes import make_sampler
+from vln_heatmap.nodes.model.keyframes.geometry import sampler_geometry
 from vln_heatmap.nodes.model.placement import place
+from vln_heatmap.nodes.model.streaming import StreamingPredictor
 from vln_heatmap.params import PlacementParams
 
 #: Where `kedro run` leaves finetuned checkpoints, relative to the project.
@@ -42,7 +44,7 @@ class Prediction:
         validity: [K] float32, probability that anything at all is co-visible and referred to.
         keyframe_indices: [K] frames of the video; current_index: the frame that the heatmaps are drawn in.
         threshold: of the masks.
-        seconds: time by part.
+        seconds: time by part (choose, encode, model, resize).
     """
 
     heatmaps: NDArray[np.float32]
@@ -117,28 +119,66 @@ class HeatmapPredictor:
 
         Raises:
             ValueError: frames of another shape or type, fewer than two, or an index that is not a frame.
+            MissingGeometryError: the sampler needs points or poses that the model's VGGT has no heads for.
         """
         frames = np.asarray(frames)
         now, chosen = check_request(frames, keyframes, current)
+        resolution, start = self.model.params.vggt.resolution, time.perf_counter()
         if keyframes is None:
-            chosen = self.sampler.sample(chosen, self.model.params.keyframes.count)
+            count, earlier = self.model.params.keyframes.count, chosen
+            chosen = self.choose(earlier, count, lambda: small_frames(frames[earlier], resolution))
+        decided = time.perf_counter()
+        arrays = encoded_frames(frames[[*chosen, now]], self.encoder, resolution)
+        return self.answer(
+            arrays["frames"],
+            arrays["features"],
+            instruction,
+            size=frames.shape[1:3],
+            keyframes=np.asarray(chosen, dtype=np.int64),
+            current=now,
+            seconds={"choose": decided - start, "encode": time.perf_counter() - decided},
+        )
+
+    def stream(self, *, max_frames: int = 64) -> StreamingPredictor:
+        """The same for frames that come one by one, of which at most ``max_frames`` are remembered."""
+        return StreamingPredictor(self, max_frames=max_frames)
+
+    def choose(
+        self, candidates: NDArray[np.int64], count: int, images: Callable[[], NDArray[np.uint8]]
+    ) -> NDArray[np.int64]:
+        """The sampler's choice of at most ``count`` of T candidates.
+
+        Args:
+            candidates: T rising numbers.
+            count: how many.
+            images: gives the candidates at VGGT's resolution [T, 3, S, S], if the sampler needs geometry.
+        """
+        given = sampler_geometry(self.sampler, self.model, images()) if self.sampler.needs else {}
+        return self.sampler.sample(candidates, count, **given)
+
+    def answer(
+        self,
+        frames: NDArray[np.uint8],
+        features: NDArray[np.floating],
+        instruction: str,
+        *,
+        size: tuple[int, ...],
+        keyframes: NDArray[np.int64],
+        current: int,
+        seconds: dict[str, float],
+    ) -> Prediction:
+        """Prediction at ``size`` (H, W) from encoded frames [K + 1, ...]; indices and times are passed on."""
         start = time.perf_counter()
-        arrays = encoded_frames(frames[[*chosen, now]], self.encoder, self.model.params.vggt.resolution)
-        encoded = time.perf_counter()
-        output = self.run(arrays["frames"], arrays["features"], instruction)
+        output = self.run(frames, features, instruction)
         modelled = time.perf_counter()
-        prediction = self._resized(output, frames.shape[1:3])
-        seconds = {
-            "encode": encoded - start,
-            "model": modelled - encoded,
-            "resize": time.perf_counter() - modelled,
-        }
+        prediction = self._resized(output, size)
+        own = {"model": modelled - start, "resize": time.perf_counter() - modelled}
         return Prediction(
             **prediction,
-            keyframe_indices=np.asarray(chosen, dtype=np.int64),
-            current_index=now,
+            keyframe_indices=keyframes,
+            current_index=current,
             threshold=self.threshold,
-            seconds=seconds,
+            seconds={**seconds, **own},
         )
 
     def run(self, frames: NDArray[np.uint8], features: NDArray[np.floating], instruction: str) -> Any:
