@@ -13,6 +13,7 @@ from vln_heatmap.nodes.model.keyframes import KEYFRAME_SAMPLERS, make_sampler
 from vln_heatmap.nodes.model.keyframes.views import pose_distances
 from vln_heatmap.nodes.model.keyframes.voxels import (
     coverage,
+    cubes,
     fill_up,
     greedy_coverage,
     improve,
@@ -267,3 +268,22 @@ def test_missing_or_unfit_poses_are_refused(name: str) -> None:
         sampler.sample([1, 2], 1, points=points)
     with pytest.raises(ValueError, match=r"finite \[2, 4, 4\], got \[3, 4, 4\]"):
         sampler.sample([1, 2], 1, points=points, poses=np.zeros((3, 4, 4)))
+
+
+def test_cubes_have_the_edge_that_is_asked_for() -> None:
+    """Points in a row, 0.25 apart: as many cubes as fit, whatever else is seen."""
+    row = np.zeros((1, 1, 8, 3))
+    row[0, 0, :, 0] = np.arange(8) / 4
+    assert cubes(row, 0.25).shape == (1, 8)
+    assert cubes(row, 0.5).shape == (1, 4)
+    assert cubes(row + 17.3, 4.0).shape == (1, 1)
+    both = np.concatenate([row, row + [1.0, 0, 0]])
+    np.testing.assert_array_equal(cubes(both, 0.5), [[1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 1]])
+    far = np.concatenate([both, np.full((1, 1, 8, 3), 100.0)])
+    np.testing.assert_array_equal(cubes(far, 0.5).sum(1), [4, 4, 1])  # other frames change no size
+    both[1] = np.nan
+    np.testing.assert_array_equal(cubes(both, 0.5), [[1, 1, 1, 1], [0, 0, 0, 0]])
+    assert cubes(both[1:], 0.5).shape == (1, 0)
+    for edge in (0.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match="edge of a voxel must be positive"):
+            cubes(row, edge)
