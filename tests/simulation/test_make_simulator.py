@@ -7,7 +7,7 @@ import sys
 import pytest
 from views import AGENT, CAMERA, head_on, look
 
-from vln_heatmap.simulation.simulators import SIMULATORS, make_simulator
+from vln_heatmap.simulation.simulators import SIMULATORS, make_simulator, raster
 from vln_heatmap.simulation.simulators.base import SimulatorUnavailableError
 
 
@@ -22,7 +22,13 @@ def test_auto_takes_the_rasteriser_where_it_works(make_named, caplog):
 
 
 @pytest.fixture
-def no_egl(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has made no OpenGL context yet, whatever other tests left open."""
+    monkeypatch.setattr(raster, "_shared", raster._Shared())
+
+
+@pytest.fixture
+def no_egl(monkeypatch: pytest.MonkeyPatch, no_context: None) -> None:
     """A machine without a driver, where moderngl raises the bare ``Exception`` class."""
     import moderngl
 
@@ -61,6 +67,7 @@ def test_where_nothing_works_all_reasons_are_given(monkeypatch):
         make_simulator("auto", CAMERA, agent=AGENT)
 
 
+@pytest.mark.usefixtures("no_context")
 def test_a_missing_moderngl_counts_as_a_missing_driver(monkeypatch):
     monkeypatch.setitem(sys.modules, "moderngl", None)
     simulator = make_simulator("auto", CAMERA, agent=AGENT)
