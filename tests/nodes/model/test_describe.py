@@ -190,3 +190,18 @@ def test_an_unknown_environment_is_refused(capsys: pytest.CaptureFixture[str]) -
 
 def test_tiny_is_the_base_environment() -> None:
     assert read_params("tiny", ROOT / "conf") == read_params("base", ROOT / "conf")
+
+
+@pytest.mark.parametrize(("size", "steps"), [(28, 0), (56, 1), (112, 2), (224, 3)])
+def test_the_tiny_preset_draws_finer_heatmaps_by_configuration_alone(size: int, steps: int) -> None:
+    tiny = read_params("tiny", ROOT / "conf")
+    params = tiny.model_copy(update={"head": tiny.head.model_copy(update={"heatmap_size": size})})
+    model, _ = build(params, "meta")
+    frames, features = (
+        torch.rand(1, 3, 3, 112, 112),
+        torch.rand(1, 3, sum(model.groups) + model.extra, 14, 14),
+    )
+    roles = torch.tensor([[2]]), torch.tensor([[[0, 1]]])
+    output = model(frames.to("meta"), features.to("meta"), ["the chair"], *(r.to("meta") for r in roles))
+    assert output.mask_logits.shape == (1, 1, 2, size, size)
+    assert sum("finer" in name for name, _ in model.named_parameters()) == 2 * 8 * steps

@@ -355,6 +355,65 @@ def test_a_likelier_cell_is_never_less_likely_looked_at() -> None:
     assert weight.sum().item() == pytest.approx(1)
 
 
+def output_of(distribution_logits: Tensor) -> HeatmapOutput:
+    """An output of which the distribution alone is of interest."""
+    none = torch.zeros(0)
+    return HeatmapOutput(none, distribution_logits, none, None, none)
+
+
+def test_a_sure_distribution_says_where_to_look() -> None:
+    """All weight in one cell: its centre, x to the right and y downward, without entropy."""
+    logits = torch.zeros(1, 2, 1, 4, 4)
+    logits[0, 0, 0, 1, 3] = logits[0, 1, 0, 3, 0] = 200
+    output = output_of(logits)
+    torch.testing.assert_close(output.position[0, :, 0], torch.tensor([[0.75, -0.25], [-0.75, 0.75]]))
+    torch.testing.assert_close(output.entropy, torch.zeros(1, 2, 1))
+    torch.testing.assert_close(output.distribution.sum((-2, -1)), torch.ones(1, 2, 1))
+
+
+@pytest.mark.parametrize("cells", [2, 7])
+def test_an_even_distribution_is_everywhere(cells: int) -> None:
+    output = output_of(torch.full((2, 1, 3, cells, cells), -4.0))
+    torch.testing.assert_close(output.position, torch.zeros(2, 1, 3, 2))
+    torch.testing.assert_close(output.entropy, torch.ones(2, 1, 3))
+
+
+def test_two_places_meet_in_the_middle_by_their_weights() -> None:
+    logits = torch.full((1, 1, 1, 4, 4), -1e4)
+    logits[..., 0, 0], logits[..., 0, 3] = math.log(0.25), math.log(0.75)
+    output = output_of(logits)
+    torch.testing.assert_close(output.position.flatten(), torch.tensor([0.375, -0.75]))
+    wanted = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75)) / math.log(16)
+    assert output.entropy.item() == pytest.approx(wanted)
+
+
+def test_the_position_of_half_precision_and_its_gradient_are_finite() -> None:
+    logits = (50 * random(1, 1, 2, 8, 8)).bfloat16().requires_grad_()
+    output = output_of(logits)
+    assert output.position.dtype == output.entropy.dtype == torch.float32
+    (output.position.sum() + output.entropy.sum()).backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+def test_no_number_is_read_back_from_a_tensor() -> None:
+    """On the meta device there is none to read; on a GPU it would mean to wait for it."""
+    model = matcher().to("meta")
+    given_tokens = {
+        name: [f.to("meta") for f in part] if isinstance(part, list) else part.to("meta")
+        for name, part in tokens().items()
+    }
+    roles = {
+        "current": torch.zeros(2, 1, dtype=torch.long),
+        "keyframes": torch.ones(2, 1, 3, dtype=torch.long),
+    }
+    maps = model(**given_tokens, **{name: index.to("meta") for name, index in roles.items()})
+    assert maps.shape == (2, 1, 3, PARAMS.width, GRID, GRID)
+    read = head().to("meta")(**{name: part.to("meta") for name, part in head_inputs().items()})
+    assert read.mask_logits.shape == (2, 2, 3, 8, 8)
+    assert read.position.shape == (2, 2, 3, 2)
+
+
 # --- where the instruction points, and detail ---------------------------------------------------------------
 
 

@@ -221,6 +221,38 @@ def test_features_are_standardised_by_the_statistics_of_training() -> None:
     assert all(value.isfinite().all() for value in arrays(model(**given)).values())
 
 
+@pytest.mark.parametrize(("size", "steps"), [(16, 1), (32, 2), (40, 2)])
+def test_finer_heatmaps_are_refined_by_what_the_current_view_shows(size: int, steps: int) -> None:
+    """The encoder's features stay: what changes comes from the pixels, and every weight of it learns."""
+    model, given = synthetic.toy_model(changed(head={"heatmap_size": size})), inputs()
+    output = model(**given)
+    assert output.mask_logits.shape == (2, 1, 3, size, size)
+    assert output.class_logits.shape == (2, 1, 3, 3, size, size)
+    assert output.referred_logits.shape == (2, 1, size, size)
+    assert len(model.head.finer.steps) == len(model.referring.finer.steps) == steps
+    for step in (*model.head.finer.steps, *model.referring.finer.steps):
+        torch.nn.init.normal_(step.correct.weight)  # as if trained
+    loss_of(model, given, targets() | fine_targets(size)).backward()
+    refined = {name: p for name, p in model.named_parameters() if "finer" in name or "guides" in name}
+    assert len(refined) == 2 * 8 * steps + 2 * steps
+    assert all(p.grad is not None and p.grad.any() for p in refined.values())
+    alone = model(**inputs(frames=1) | {"keyframes": torch.zeros(2, 1, 1, dtype=torch.long)})
+    assert alone.mask_logits.shape == (2, 1, 1, size, size)
+
+
+def fine_targets(size: int) -> dict[str, Tensor]:
+    """The made-up targets on another grid."""
+    wanted = {name: value for name, value in targets().items() if value.is_floating_point()}
+    finer = {
+        name: torch.nn.functional.interpolate(value.flatten(0, -4), size=(size, size)).unflatten(
+            0, value.shape[:-3]
+        )
+        for name, value in wanted.items()
+    }
+    finer["distribution"] /= finer["distribution"].sum((-2, -1), keepdim=True)
+    return finer
+
+
 # --- checkpoints ------------------------------------------------------------------------------------------
 
 

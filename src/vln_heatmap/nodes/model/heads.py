@@ -7,6 +7,7 @@ cells match a current cell, never by its own layout, and the order of the keyfra
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vln_heatmap.nodes.model.upsampling import Guides, Upsampling
 from vln_heatmap.params import HeadParams
 
 
@@ -35,6 +37,26 @@ class HeatmapOutput:
     validity_logits: Tensor
     class_logits: Tensor | None
     referred_logits: Tensor
+
+    @property
+    def distribution(self) -> Tensor:
+        """Where to look, [B, N, K, h, w] in float32; sums to 1 over h * w."""
+        logits = self.distribution_logits.float()
+        return logits.flatten(-2).softmax(-1).view(logits.shape)
+
+    @property
+    def position(self) -> Tensor:
+        """Soft-argmax: mean place (x, y) of the distribution, [B, N, K, 2] in [-1, 1], edge to edge of the
+        current view."""
+        weights = self.distribution  # [B, N, K, h, w]
+        return weights.flatten(-2) @ cell_centres(weights.shape[-1], weights.device)
+
+    @property
+    def entropy(self) -> Tensor:
+        """Of the distribution, [B, N, K]: 0 = all in one cell, 1 = anywhere."""
+        log_weights = self.distribution_logits.float().flatten(-2).log_softmax(-1)  # [B, N, K, h*w]
+        cells = log_weights.shape[-1]
+        return -(log_weights.exp() * log_weights).sum(-1) / math.log(cells)
 
 
 def cell_centres(grid: int, device: torch.device | None = None) -> Tensor:
@@ -110,13 +132,18 @@ class ConvBlock(nn.Module):
 
 
 class Detail(nn.Module):
-    """Fine structure of the current view, from its pixels, on the heatmap grid."""
+    """Fine structure of the current view, from its pixels, on the heatmap grid.
 
-    def __init__(self, width: int, size: int) -> None:
+    Attributes:
+        guides: the same on the grids on the way there: of ``start`` cells doubled ``steps`` times.
+    """
+
+    def __init__(self, width: int, size: int, *, start: int = 1, steps: int = 0) -> None:
         super().__init__()
         self.size = size
         self.stem = nn.Conv2d(3, width, 5, stride=2, padding=2)
         self.conv = nn.Conv2d(width, width, 3, stride=2, padding=1)
+        self.guides = Guides(width, start, steps)
 
     def forward(self, frames: Tensor) -> Tensor:
         """frames [B, 3, H, W] in [0, 1] -> [B, width, size, size]."""
@@ -240,9 +267,10 @@ class TokenMatcher(nn.Module):
 class ReferringHead(nn.Module):
     """Which cells of the current view the instruction speaks of, from the language model's states."""
 
-    def __init__(self, token_dim: int, language_dim: int, detail_dim: int, params: HeadParams) -> None:
+    def __init__(
+        self, token_dim: int, language_dim: int, detail_dim: int, params: HeadParams, *, steps: int = 0
+    ) -> None:
         super().__init__()
-        self.size = params.heatmap_size
         self.cell = nn.Linear(token_dim + language_dim, params.width)
         self.text = nn.Linear(language_dim, params.width)
         self.block = ConvBlock(params.width)
@@ -250,28 +278,34 @@ class ReferringHead(nn.Module):
         self.out = nn.Sequential(
             nn.GELU(), nn.Conv2d(2 * detail_dim, detail_dim, 1), nn.GELU(), nn.Conv2d(detail_dim, 1, 1)
         )
+        self.finer = Upsampling(detail_dim, params.heatmap_size, steps)
 
-    def forward(self, tokens: Tensor, states: Tensor, text: Tensor, detail: Tensor) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        states: Tensor,
+        text: Tensor,
+        detail: Tensor,
+        guides: Sequence[Tensor] = (),
+    ) -> Tensor:
         """Logits [M, h, w] for M current views.
 
         Args:
             tokens: [M, D, g, g] fused tokens; states: [M, L, g, g] language states at the visual positions.
             text: [M, L] state that sums up the instruction.
-            detail: [M, C, h, w] fine structure.
+            detail: [M, C, h, w] fine structure; guides: of each step [M, C, s, s], see ``upsampling``.
         """
         cells = self.cell(torch.cat([tokens, states], dim=1).movedim(1, -1))  # [M, g, g, width]
         cells = (cells * self.text(text)[:, None, None]).movedim(-1, 1) + cells.movedim(-1, 1)
         up = F.pixel_shuffle(self.up(self.block(cells)), 2)  # [M, C, 2g, 2g]
-        up = F.interpolate(up, size=(self.size, self.size), mode="bilinear", align_corners=False)
-        return self.out(torch.cat([up, detail], dim=1))[:, 0]
+        return self.out(torch.cat([self.finer(up, guides), detail], dim=1))[:, 0]
 
 
 class HeatmapHead(nn.Module):
     """Refines match descriptions to the heatmap grid and reads masks, distributions, validity and classes."""
 
-    def __init__(self, params: HeadParams, detail_dim: int) -> None:
+    def __init__(self, params: HeadParams, detail_dim: int, *, steps: int = 0) -> None:
         super().__init__()
-        self.size = params.heatmap_size
         self.up = nn.Conv2d(params.width, 4 * detail_dim, 1)
         self.detail = nn.Conv2d(detail_dim, detail_dim, 1)
         self.out = nn.Sequential(
@@ -279,8 +313,16 @@ class HeatmapHead(nn.Module):
         )
         self.sharpness = nn.Parameter(torch.tensor(1.0))
         self.validity = nn.Sequential(nn.Linear(3, 16), nn.GELU(), nn.Linear(16, 1))
+        self.finer = Upsampling(detail_dim, params.heatmap_size, steps)
 
-    def forward(self, maps: Tensor, detail: Tensor, referred: Tensor, everything: Tensor) -> HeatmapOutput:
+    def forward(
+        self,
+        maps: Tensor,
+        detail: Tensor,
+        referred: Tensor,
+        everything: Tensor,
+        guides: Sequence[Tensor] = (),
+    ) -> HeatmapOutput:
         """Read the heatmaps.
 
         Args:
@@ -288,10 +330,11 @@ class HeatmapHead(nn.Module):
             detail: [B, N, C, h, w] fine structure of the current views.
             referred: [B, N, h, w] logits of what the instruction refers to.
             everything: [B] bool, true where the instruction is empty and so refers to everything.
+            guides: of each step [B * N, C, s, s], see ``upsampling``.
         """
         b, n, k = maps.shape[:3]
         up = F.pixel_shuffle(self.up(maps.flatten(0, 2)), 2)  # [BNK, C, 2g, 2g]
-        up = F.interpolate(up, size=(self.size, self.size), mode="bilinear", align_corners=False)
+        up = self.finer(up, guides)
         fine = self.detail(detail.flatten(0, 1)).unflatten(0, (b, n))[:, :, None]  # [B, N, 1, C, h, w]
         out = self.out((up.unflatten(0, (b, n, k)) + fine).flatten(0, 2)).float()  # [BNK, 4, h, w]
         out = out.unflatten(0, (b, n, k))

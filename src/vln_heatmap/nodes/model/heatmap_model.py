@@ -25,6 +25,7 @@ from vln_heatmap.nodes.model.heads import (
 )
 from vln_heatmap.nodes.model.language import LanguageStates, make_language
 from vln_heatmap.nodes.model.placement import Visitor
+from vln_heatmap.nodes.model.upsampling import doublings
 from vln_heatmap.nodes.model.vggt import make_geometry
 from vln_heatmap.params import ModelParams
 
@@ -58,10 +59,12 @@ class HeatmapModel(nn.Module):
         self.leave_language = nn.Sequential(
             nn.LayerNorm(self.language.width), nn.Linear(self.language.width, width)
         )
-        self.detail = Detail(head.detail, head.heatmap_size)
+        start = 2 * params.encoder.grid  # cells that the heads have before they are refined
+        steps = doublings(start, head.heatmap_size)
+        self.detail = Detail(head.detail, head.heatmap_size, start=start, steps=steps)
         self.matcher = TokenMatcher(width, self.vggt.channels, len(self.similar), head)
-        self.referring = ReferringHead(width, self.language.width, head.detail, head)
-        self.head = HeatmapHead(head, head.detail)
+        self.referring = ReferringHead(width, self.language.width, head.detail, head, steps=steps)
+        self.head = HeatmapHead(head, head.detail, steps=steps)
         self.places: dict[str, torch.device] = {}  # device of each part, see placement
         self.visitor: Visitor | None = None  # of a language model that is off its device between uses
 
@@ -87,14 +90,15 @@ class HeatmapModel(nn.Module):
         features = self._standardise(features)
         tokens, states, text, camera = self._describe(frames, features, instructions)
         frames = self._at("heads", frames)
-        detail = self.detail(take(frames, current).flatten(0, 1)).unflatten(0, current.shape)
-        referred = self._refer(tokens, states, text, detail, current)
+        views = take(frames, current).flatten(0, 1)  # [B * N, 3, S, S]
+        detail, guides = self.detail(views).unflatten(0, current.shape), self.detail.guides(views)
+        referred = self._refer(tokens, states, text, detail, guides, current)
         if frames.shape[1] == 1:
             return self.head.alone(referred[:, 0])
         described = self.matcher(
             tokens.flatten(-2).movedim(2, -1), camera, self._frozen(features), current, keyframes
         )
-        return self.head(described, detail, referred, _empty(instructions, frames.device))
+        return self.head(described, detail, referred, _empty(instructions, frames.device), guides)
 
     def _describe(
         self, frames: Tensor, features: Tensor, instructions: list[str]
@@ -126,7 +130,15 @@ class HeatmapModel(nn.Module):
         """The tensor where a part lives; as it is if the parts have no devices of their own."""
         return tensor.to(self.places[part], non_blocking=True) if self.places else tensor
 
-    def _refer(self, tokens: Tensor, states: Tensor, text: Tensor, detail: Tensor, current: Tensor) -> Tensor:
+    def _refer(
+        self,
+        tokens: Tensor,
+        states: Tensor,
+        text: Tensor,
+        detail: Tensor,
+        guides: list[Tensor],
+        current: Tensor,
+    ) -> Tensor:
         """Referred logits [B, N, h, w] of the current views."""
         n = current.shape[1]
         flat = self.referring(
@@ -134,6 +146,7 @@ class HeatmapModel(nn.Module):
             take(states, current).flatten(0, 1),
             text.repeat_interleave(n, dim=0),
             detail.flatten(0, 1),
+            guides,
         )
         return flat.unflatten(0, current.shape)
 
