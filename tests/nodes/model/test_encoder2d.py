@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from vln_heatmap.nodes.model.encoder2d import ENCODERS, DINOv3, EfficientNetLite0, make_encoder
 from vln_heatmap.nodes.model.fusion import align_grid
@@ -47,15 +48,59 @@ def test_lite0_groups_are_the_widths_of_the_chosen_blocks() -> None:
 
 
 def test_dinov3_keeps_patch_tokens_only_in_their_order() -> None:
-    encoder = small("dinov3")
+    encoder = DINOv3(SMALL)
     images = picture(1, 64, 64)
     tokens = encoder.model(pixel_values=images).last_hidden_state  # [1, 1 + 4 + 16, 32]
     (maps,) = encoder.feature_maps(images)
     assert torch.equal(maps[0, :, 1, 2], tokens[0, 1 + 4 + 1 * 4 + 2])
 
 
+@pytest.mark.parametrize("registers", [0, 2, 4])
+def test_tokens_of_dinov3_are_class_then_registers_then_patches_row_by_row(registers: int) -> None:
+    """What transformers' model takes into its layers, whose order the layers and the last norm keep."""
+    sizes = Dinov3Params(dim=32, depth=1, registers=registers)
+    encoder = DINOv3(SMALL.model_copy(update={"dinov3": sizes}))
+    embeddings, images = encoder.model.embeddings, picture(1, 64, 64)
+    torch.nn.init.normal_(embeddings.register_tokens)
+    tokens = embeddings(images)[0]  # [1 + registers + 16, 32]
+    assert torch.equal(tokens[0], embeddings.cls_token[0, 0])
+    assert torch.equal(tokens[1 : 1 + registers], embeddings.register_tokens[0])
+    for row, column in ((0, 0), (0, 3), (2, 1)):
+        patch = images[..., 16 * row : 16 * row + 16, 16 * column : 16 * column + 16]
+        alone = embeddings.patch_embeddings(patch)[0, :, 0, 0]
+        torch.testing.assert_close(tokens[1 + registers + 4 * row + column], alone)
+    kept = encoder.feature_maps(images)[0].flatten(2).transpose(1, 2)  # [1, 16, 32]
+    assert torch.equal(kept, encoder.model(pixel_values=images).last_hidden_state[:, 1 + registers :])
+
+
+def test_sizes_of_a_folder_count_whatever_the_parameters_say(tmp_path: Path) -> None:
+    other = Dinov3Params(dim=48, depth=2, patch=8, registers=2)
+    DINOv3(SMALL.model_copy(update={"dinov3": other})).model.save_pretrained(tmp_path)
+    encoder = DINOv3(SMALL.model_copy(update={"dinov3": Dinov3Params(source=str(tmp_path))}))
+    assert (encoder.prefix, encoder.groups) == (3, (48,))
+    assert encoder.feature_maps(picture(1, 64, 64))[0].shape == (1, 48, 8, 8)
+
+
+def test_a_folder_that_lacks_weights_of_dinov3_is_refused(tmp_path: Path) -> None:
+    """transformers alone would go on with random ones."""
+    DINOv3(SMALL).model.save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    state = load_file(file)
+    gone = next(name for name in state if "mlp" in name)
+    del state[gone]
+    save_file(state, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"lacks 1 weights of DINOv3, such as .*mlp"):
+        DINOv3(SMALL.model_copy(update={"dinov3": Dinov3Params(source=str(tmp_path))}))
+
+
+def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"no DINOv3 at .*empty.*config\.json"):
+        DINOv3(SMALL.model_copy(update={"dinov3": Dinov3Params(source=str(tmp_path / "empty"))}))
+
+
 def test_dinov3_comes_from_a_folder(tmp_path: Path) -> None:
-    random = small("dinov3")
+    random = DINOv3(SMALL)
     random.model.save_pretrained(tmp_path)
     params = SMALL.model_copy(update={"name": "dinov3", "dinov3": Dinov3Params(source=str(tmp_path))})
     assert torch.equal(make_encoder(params).encode(picture()), random.encode(picture()))

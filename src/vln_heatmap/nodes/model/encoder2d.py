@@ -215,7 +215,7 @@ class DINOv3(Encoder2d):
 
     def __init__(self, params: Encoder2dParams) -> None:
         super().__init__(params)
-        self.model = _dinov3_model(params)
+        self.model: Any = _dinov3_model(params)
         config = self.model.config
         if params.input_size % config.patch_size:
             raise ValueError(
@@ -236,7 +236,7 @@ def _dinov3_model(params: Encoder2dParams) -> Any:
 
     sizes = params.dinov3
     if sizes.source is not None:
-        return DINOv3ViTModel.from_pretrained(sizes.source)
+        return _dinov3_from(sizes.source)
     config = DINOv3ViTConfig(
         image_size=params.input_size,
         patch_size=sizes.patch,
@@ -249,6 +249,28 @@ def _dinov3_model(params: Encoder2dParams) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(sizes.seed)
         return DINOv3ViTModel(config)
+
+
+def _dinov3_from(source: str) -> Any:
+    """DINOv3 with the weights of a folder or hub id, all of them.
+
+    Raises:
+        FileNotFoundError: there is no such model.
+        ValueError: it lacks weights, which transformers would replace by random ones.
+    """
+    from transformers import DINOv3ViTModel
+
+    try:
+        loaded: Any = DINOv3ViTModel.from_pretrained(source, output_loading_info=True)
+    except OSError as error:
+        raise FileNotFoundError(
+            f"no DINOv3 at {source!r}: model.encoder.dinov3.source must be a folder with config.json and "
+            f"model.safetensors, or a hub id that can be reached ({error})"
+        ) from error
+    model, info = loaded
+    if missing := sorted(info["missing_keys"]):
+        raise ValueError(f"{source} lacks {len(missing)} weights of DINOv3, such as {missing[0]}")
+    return model
 
 
 ENCODERS: dict[str, type[Encoder2d]] = {"efficientnet_lite0": EfficientNetLite0, "dinov3": DINOv3}
