@@ -6,8 +6,9 @@ It needs numpy only; torch tensors are welcome.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +18,25 @@ from vln_heatmap.params import KeyframeParams
 Indices = NDArray[np.int64]
 
 
-class KeyframeSampler(Protocol):
-    """Anything that chooses keyframes; made from :class:`KeyframeParams`.
+class Evidence(NamedTuple):
+    """What a sampler may know of T candidates; see :meth:`KeyframeSampler.sample`."""
+
+    points: Any = None
+    confidence: Any = None
+    poses: Any = None
+
+
+class KeyframeSampler(ABC):
+    """Anything that chooses keyframes.
 
     Attributes:
         needs: names of the arguments of ``sample`` that it cannot do without.
     """
 
-    needs: tuple[str, ...]
+    needs: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, params: KeyframeParams) -> None: ...
+    def __init__(self, params: KeyframeParams) -> None:
+        self.params = params
 
     def sample(
         self,
@@ -55,7 +65,15 @@ class KeyframeSampler(Protocol):
         Raises:
             ValueError: k below 1, candidates that do not rise, points or poses that are missing or do not fit.
         """
-        ...
+        frames = checked_candidates(candidates, k)
+        chosen = self._choose(len(frames), min(k, len(frames)), Evidence(points, confidence, poses), rng)
+        return frames[np.sort(chosen)]
+
+    @abstractmethod
+    def _choose(
+        self, count: int, k: int, evidence: Evidence, rng: np.random.Generator | None
+    ) -> Indices | list[int]:
+        """k different places in range(count), in any order; 1 <= k <= count."""
 
 
 def checked_candidates(candidates: Sequence[int] | Indices, k: int) -> Indices:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 
-from vln_heatmap.nodes.model.keyframes.base import Indices, checked_candidates, one_of_each_part
+from vln_heatmap.nodes.model.keyframes.base import Evidence, Indices, KeyframeSampler, one_of_each_part
 from vln_heatmap.nodes.model.keyframes.voxels import fill_up, greedy_coverage, improve, seen_voxels
-from vln_heatmap.params import KeyframeParams
 
 
-class SpaceAwareSampler:
+class SpaceAwareSampler(KeyframeSampler):
     """Greedy maximum coverage of voxels (Spatial-MLLM, arXiv:2505.23747).
 
     Points below the median confidence or not above ``params.min_confidence`` are left out; a voxel is
@@ -22,57 +18,33 @@ class SpaceAwareSampler:
     are always k. If no point is left at all, the choice is uniform in time.
     """
 
-    needs: tuple[str, ...] = ("points",)
+    needs = ("points",)
 
-    def __init__(self, params: KeyframeParams) -> None:
-        self.params = params
-
-    def sample(
-        self,
-        candidates: Sequence[int] | Indices,
-        k: int,
-        *,
-        points: Any = None,
-        confidence: Any = None,
-        poses: Any = None,
-        rng: np.random.Generator | None = None,
-    ) -> Indices:
-        """See :class:`KeyframeSampler`; the choice is fixed whatever ``rng``, unless no point can be used."""
-        frames = checked_candidates(candidates, k)
-        seen = seen_voxels(points, confidence, len(frames), self.params, "space_aware")  # [T, voxels]
-        k = min(k, len(frames))
+    def _choose(
+        self, count: int, k: int, evidence: Evidence, rng: np.random.Generator | None
+    ) -> Indices | list[int]:
+        seen = seen_voxels(
+            evidence.points, evidence.confidence, count, self.params, "space_aware"
+        )  # [T, voxels]
         if not seen.any():
-            return frames[one_of_each_part(len(frames), k, rng)]
+            return one_of_each_part(count, k, rng)
         chosen = greedy_coverage(seen, k)
-        return frames[np.sort(fill_up(seen, chosen, k))]
+        return fill_up(seen, chosen, k)
 
 
-class QualitySampler:
+class QualitySampler(KeyframeSampler):
     """Space-aware coverage, and then exchanges of single frames as long as that covers more.
 
     Slower than ``space_aware`` and never covers less: greedy coverage is only within 1 - 1/e of the best.
     """
 
-    needs: tuple[str, ...] = ("points",)
+    needs = ("points",)
 
-    def __init__(self, params: KeyframeParams) -> None:
-        self.params = params
-
-    def sample(
-        self,
-        candidates: Sequence[int] | Indices,
-        k: int,
-        *,
-        points: Any = None,
-        confidence: Any = None,
-        poses: Any = None,
-        rng: np.random.Generator | None = None,
-    ) -> Indices:
-        """See :class:`KeyframeSampler`; the choice is fixed whatever ``rng``, unless no point can be used."""
-        frames = checked_candidates(candidates, k)
-        seen = seen_voxels(points, confidence, len(frames), self.params, "quality")  # [T, voxels]
-        k = min(k, len(frames))
+    def _choose(
+        self, count: int, k: int, evidence: Evidence, rng: np.random.Generator | None
+    ) -> Indices | list[int]:
+        seen = seen_voxels(evidence.points, evidence.confidence, count, self.params, "quality")  # [T, voxels]
         if not seen.any():
-            return frames[one_of_each_part(len(frames), k, rng)]
+            return one_of_each_part(count, k, rng)
         chosen = fill_up(seen, greedy_coverage(seen, k), k)
-        return frames[np.sort(improve(seen, chosen))]
+        return improve(seen, chosen)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from vln_heatmap.nodes.model.keyframes.base import (
+    Evidence,
     Indices,
-    checked_candidates,
+    KeyframeSampler,
     checked_poses,
     one_of_each_part,
 )
 from vln_heatmap.nodes.model.keyframes.voxels import likeness, seen_voxels
-from vln_heatmap.params import KeyframeParams
 
 
 def pose_distances(poses: NDArray[np.float64], unit: float = 1.0) -> NDArray[np.float64]:
@@ -30,42 +27,29 @@ def pose_distances(poses: NDArray[np.float64], unit: float = 1.0) -> NDArray[np.
     return apart / unit + np.arccos(np.clip((trace - 1) / 2, -1, 1))
 
 
-class FastSampler:
+class FastSampler(KeyframeSampler):
     """Farthest-point sampling of camera poses (Gonzalez 1985), from the latest candidate on.
 
     No points are looked at, so that it costs next to nothing. Every candidate is within twice the best
     possible distance of a keyframe.
     """
 
-    needs: tuple[str, ...] = ("poses",)
+    needs = ("poses",)
 
-    def __init__(self, params: KeyframeParams) -> None:
-        self.params = params
-
-    def sample(
-        self,
-        candidates: Sequence[int] | Indices,
-        k: int,
-        *,
-        points: Any = None,
-        confidence: Any = None,
-        poses: Any = None,
-        rng: np.random.Generator | None = None,
-    ) -> Indices:
-        """See :class:`KeyframeSampler`; with ``rng`` it starts from a random candidate."""
-        frames = checked_candidates(candidates, k)
-        distances = pose_distances(checked_poses(poses, len(frames), "fast"))  # [T, T]
-        k = min(k, len(frames))
-        chosen = [len(frames) - 1 if rng is None else int(rng.integers(len(frames)))]
+    def _choose(
+        self, count: int, k: int, evidence: Evidence, rng: np.random.Generator | None
+    ) -> Indices | list[int]:
+        distances = pose_distances(checked_poses(evidence.poses, count, "fast"))  # [T, T]
+        chosen = [count - 1 if rng is None else int(rng.integers(count))]
         nearest = distances[chosen[0]].copy()  # [T]
         while len(chosen) < k:
             nearest[chosen] = -1.0
             chosen.append(int(nearest.argmax()))
             nearest = np.minimum(nearest, distances[chosen[-1]])
-        return frames[np.sort(chosen)]
+        return chosen
 
 
-class EnhancedSampler:
+class EnhancedSampler(KeyframeSampler):
     """Greedy by a weighted sum of diversity, coverage and novelty, each in [0, 1].
 
     Diversity is the distance to the nearest chosen camera over the largest distance of two candidates;
@@ -73,29 +57,18 @@ class EnhancedSampler:
     chosen frame that is most like it. The first frame is the one that covers most.
     """
 
-    needs: tuple[str, ...] = ("points", "poses")
+    needs = ("points", "poses")
 
-    def __init__(self, params: KeyframeParams) -> None:
-        self.params = params
-
-    def sample(
-        self,
-        candidates: Sequence[int] | Indices,
-        k: int,
-        *,
-        points: Any = None,
-        confidence: Any = None,
-        poses: Any = None,
-        rng: np.random.Generator | None = None,
-    ) -> Indices:
-        """See :class:`KeyframeSampler`; the choice is fixed whatever ``rng``, unless no point can be used."""
-        frames = checked_candidates(candidates, k)
-        distances = pose_distances(checked_poses(poses, len(frames), "enhanced"))
-        seen = seen_voxels(points, confidence, len(frames), self.params, "enhanced")  # [T, voxels]
-        k = min(k, len(frames))
+    def _choose(
+        self, count: int, k: int, evidence: Evidence, rng: np.random.Generator | None
+    ) -> Indices | list[int]:
+        distances = pose_distances(checked_poses(evidence.poses, count, "enhanced"))
+        seen = seen_voxels(
+            evidence.points, evidence.confidence, count, self.params, "enhanced"
+        )  # [T, voxels]
         if not seen.any():
-            return frames[one_of_each_part(len(frames), k, rng)]
-        return frames[np.sort(self._greedy(distances / max(distances.max(), 1e-9), seen, k))]
+            return one_of_each_part(count, k, rng)
+        return self._greedy(distances / max(distances.max(), 1e-9), seen, k)
 
     def _greedy(self, distances: NDArray[np.float64], seen: NDArray[np.bool_], k: int) -> list[int]:
         alike, params = likeness(seen), self.params
