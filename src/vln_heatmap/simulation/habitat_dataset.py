@@ -22,6 +22,7 @@ from tqdm import tqdm
 from vln_heatmap.simulation.instructions import read_objects, read_rooms
 from vln_heatmap.simulation.recording import describe_objects, describe_rooms
 from vln_heatmap.simulation.scene import Instance, Room, Scene
+from vln_heatmap.simulation.variants import part
 
 STAGES, OBJECTS, SCENES, IDS = "stages", "objects", "scenes", "ids"
 _AXES = {"up": [0, 1, 0], "front": [0, 0, -1]}
@@ -52,8 +53,8 @@ def export_scenes(scenes: Iterable[Scene], folder: Path, *, name: str = "houses"
     Raises:
         ValueError: a scene whose name is not a plain file name, or that has no triangle.
     """
-    for part in (STAGES, OBJECTS, SCENES, IDS):
-        (folder / part).mkdir(parents=True, exist_ok=True)
+    for kind in (STAGES, OBJECTS, SCENES, IDS):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
     config = folder / f"{name}.scene_dataset_config.json"
     _write(
         config,
@@ -112,14 +113,14 @@ def _export(scene: Scene, folder: Path) -> int:
     stage = stage_instance(scene)
     placed = []
     for instance in scene.instances:
-        part = single_instance(scene, instance.id)
-        if not len(part.faces):
+        alone = single_instance(scene, instance.id)
+        if not len(alone.faces):
             continue
         kind, stem = (
             (STAGES, scene.name) if instance.id == stage else (OBJECTS, _object_name(scene, instance))
         )
         mesh = folder / kind / f"{stem}.glb"
-        save_scene(part, mesh)
+        save_scene(alone, mesh)
         content: dict[str, Any] = {"render_asset": mesh.name, "collision_asset": mesh.name, **_AXES, **_FLAT}
         if kind == OBJECTS:
             content |= {"semantic_id": instance.id, "join_collision_meshes": False, "is_collidable": True}
@@ -142,16 +143,11 @@ def stage_instance(scene: Scene) -> int:
 
 def single_instance(scene: Scene, instance_id: int) -> Scene:
     """A scene with the triangles of one instance, which becomes instance 1."""
-    chosen = np.flatnonzero(scene.face_instance == instance_id)  # [G]
-    used, corners = np.unique(scene.faces[chosen], return_inverse=True)
-    textures, layers = np.unique(scene.face_texture[chosen], return_inverse=True)
+    own = part(scene, scene.face_instance == instance_id)
+    textures, layers = np.unique(own.face_texture, return_inverse=True)
     return replace(
-        scene,
-        vertices=scene.vertices[used],
-        normals=scene.normals[used],
-        uvs=scene.uvs[used],
-        faces=corners.reshape(-1, 3).astype(np.int32),
-        face_instance=np.ones(len(chosen), np.int32),
+        own,
+        face_instance=np.ones(len(own.faces), np.int32),
         face_texture=layers.astype(np.int32),
         textures=scene.textures[textures],
         instances=(replace(scene.instances[instance_id - 1], id=1),),
