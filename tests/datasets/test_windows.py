@@ -63,11 +63,11 @@ def windows(
     params: WindowParams = PLAIN,
     keyframes: int = 3,
     training: bool = False,
+    odometry: bool = False,
 ) -> WindowDataset:
     table = pd.DataFrame([synthetic.sample_row("wall", **row) for row in rows])
-    return WindowDataset(
-        table, features, params, SAMPLER.sample, keyframes=keyframes, size=SIZE, training=training
-    )
+    roles: dict[str, Any] = {"keyframes": keyframes, "size": SIZE, "training": training, "odometry": odometry}
+    return WindowDataset(table, features, params, SAMPLER.sample, **roles)
 
 
 def get(dataset: WindowDataset, index: int = 0, seed: int = 0) -> dict[str, Any]:
@@ -374,6 +374,22 @@ def test_the_mirror_undoes_itself_and_turns_images_targets_and_words(wall: Frame
     back = augmented(turned, MIRROR, random)
     for name, value in window.items():
         np.testing.assert_array_equal(back[name], value)
+
+
+def test_poses_come_with_odometry_alone_and_are_mirrored_with_the_images(wall: FrameFeatures) -> None:
+    row = {"current": 8, "candidates": [0, 4], "referred": [1]}
+    assert "poses" not in get(windows(wall, row))
+    dataset = windows(wall, row, odometry=True)
+    window = get(dataset)
+    read = wall["wall"].read("poses", [0, 4, 8])
+    np.testing.assert_allclose(window["poses"][:3], read, atol=1e-6)
+    assert dataset.collate([window, window])["poses"].shape == (2, 4, 4, 4)
+    window["poses"] = window["poses"].copy()
+    window["poses"][0, :3, 3] = [1, 2, 3]  # 1 to the right in the world
+    window["poses"][0, :3, 0] = [0.8, 0.0, -0.6]
+    turned = augmented(window, MIRROR, np.random.default_rng(0))["poses"]
+    flip = np.diag([-1.0, 1, 1, 1])
+    np.testing.assert_allclose(turned, flip @ window["poses"] @ flip)
 
 
 def test_the_mirrored_targets_are_those_of_the_mirrored_world() -> None:

@@ -43,6 +43,7 @@ class WindowDataset:
         sample: a keyframe sampler's ``sample`` that needs no points.
         keyframes: K; size: cells along a side of a heatmap.
         training: augment, and read ``params.views`` frames of each window as current views instead of one.
+        odometry: give the cameras' ``poses`` [T, 4, 4] as well.
     """
 
     def __init__(
@@ -55,8 +56,9 @@ class WindowDataset:
         keyframes: int,
         size: int,
         training: bool,
+        odometry: bool = False,
     ) -> None:
-        self.samples = samples.reset_index(drop=True)
+        self.samples, self.odometry = samples.reset_index(drop=True), odometry
         self.features, self.params, self.sample = features, params, sample
         self.keyframes, self.size, self.training = keyframes, size, training
 
@@ -81,6 +83,8 @@ class WindowDataset:
             "keyframe_mask": known,
             **self._targets(sequence, frames, current, keyframes, known, row.referred),
         }
+        if self.odometry:
+            window["poses"] = sequence.read("poses", frames).astype(np.float32)
         return augmented(window, self.params, rng) if self.training else window
 
     def collate(self, samples: list[Window]) -> dict[str, Any]:
@@ -207,6 +211,9 @@ def view_targets(
     }
 
 
+_MIRROR = np.array([-1, 1, 1, 1], dtype=np.float32)
+
+
 def augmented(window: Window, params: WindowParams, rng: np.random.Generator) -> Window:
     """A mirrored and noisy variant: what is left becomes right, in images, targets and words alike."""
     window = dict(window)
@@ -214,6 +221,8 @@ def augmented(window: Window, params: WindowParams, rng: np.random.Generator) ->
         for name in ("frames", "features", "mask", "distribution", "classes", "referred", "pixel_weight"):
             window[name] = window[name][..., ::-1].copy()
         window["instruction"] = mirrored_text(window["instruction"])
+        if "poses" in window:
+            window["poses"] = window["poses"] * np.outer(_MIRROR, _MIRROR)  # x of world and camera
     if params.colour:
         gain = np.exp(rng.normal(0, params.colour, (1, 3, 1, 1)))
         window["frames"] = np.clip(window["frames"] * gain, 0, 255).astype(np.uint8)

@@ -70,13 +70,23 @@ class ModelMethod:
             gives a ``HeatmapOutput`` of one window with one current view, the last frame.
         groups: channels of the groups of encoder features that the model was trained with.
         origin: what identifies the checkpoint.
+        odometry: whether ``run`` takes the frames' poses [K + 1, 4, 4] as well.
     """
 
-    def __init__(self, predictor: Any, groups: tuple[int, ...], origin: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        predictor: Any,
+        groups: tuple[int, ...],
+        origin: Mapping[str, str],
+        *,
+        odometry: bool = False,
+    ) -> None:
         self.predictor, self.groups, self.origin = predictor, groups, dict(origin)
+        self.odometry = odometry
 
     def __call__(self, window: Window, size: Size) -> Maps:
-        output = self.predictor.run(window.inputs, window.features, window.instruction)
+        poses = (window.poses,) if self.odometry else ()
+        output = self.predictor.run(window.inputs, window.features, window.instruction, *poses)
         where = output.distribution_logits[0, 0].float()  # [K, h, w]
         shares = output.class_logits[0, 0].float().softmax(1).numpy(force=True)  # [K, 3, h, w]
         classes = np.stack([resized(shares[:, c], size) for c in range(3)]).argmax(0)
@@ -95,7 +105,8 @@ def model_method(checkpoint: Any) -> ModelMethod:
 
     predictor = HeatmapPredictor(model_from_checkpoint(checkpoint))
     origin = {"checkpoint": checkpoint.path.parent.name, "preset": checkpoint.preset}
-    return ModelMethod(predictor, predictor.model.groups, origin)
+    odometry = predictor.model.params.head.odometry
+    return ModelMethod(predictor, predictor.model.groups, origin, odometry=odometry)
 
 
 def training_means(windows: pd.DataFrame, sequences: Any, features: Any, params: EvaluateParams) -> MeanMaps:

@@ -213,6 +213,7 @@ class HeadParams(Params):
     blocks: int = Field(2, ge=1, le=12)
     detail: int = Field(24, ge=4, le=512, description="channels of the current view's fine structure")
     heatmap_size: int = Field(28, ge=7, le=448, description="cells along a side of a heatmap")
+    odometry: bool = Field(False, description="give it the relative poses of the keyframes' cameras, too")
 
 
 class LoraParams(Params):

@@ -165,6 +165,7 @@ def _window(model: HeatmapModel, frames: int, device: torch.device) -> dict[str,
         "instructions": [INSTRUCTION],
         "current": torch.full((1, 1), frames - 1, device=device),
         "keyframes": torch.arange(frames - 1, device=device)[None, None],
+        "poses": torch.eye(4, device=device).expand(1, frames, 4, 4),
     }
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vln_heatmap.nodes.model.odometry import Odometry, relative_motions
 from vln_heatmap.nodes.model.upsampling import Guides, Upsampling
 from vln_heatmap.params import HeadParams
 
@@ -168,13 +169,20 @@ class TokenMatcher(nn.Module):
         self.camera = nn.Sequential(nn.LayerNorm(camera_dim), nn.Linear(camera_dim, params.width // 4))
         self.log_scale = nn.Parameter(torch.full((params.heads, 1), 2.5))
         statistics = 8 * (params.heads + 1) + groups
-        channels = 2 * (params.width // 2) + 2 * statistics + 2 + 2 * (params.width // 4)
+        channels = 2 * (params.width // 2) + 2 * statistics + 2 + (2 + params.odometry) * (params.width // 4)
         self.enter = nn.Conv2d(channels, params.width, 1)
         self.blocks = nn.ModuleList(ConvBlock(params.width) for _ in range(params.blocks))
         self.share = nn.Linear(2 * params.width, params.width)
+        self.odometry = Odometry(params.width // 4) if params.odometry else None
 
     def forward(
-        self, tokens: Tensor, camera: Tensor, frozen: list[Tensor], current: Tensor, keyframes: Tensor
+        self,
+        tokens: Tensor,
+        camera: Tensor,
+        frozen: list[Tensor],
+        current: Tensor,
+        keyframes: Tensor,
+        poses: Tensor | None = None,
     ) -> Tensor:
         """Describe current cells.
 
@@ -184,9 +192,13 @@ class TokenMatcher(nn.Module):
             frozen: groups of frozen features, each of unit length [B, T, P, c].
             current: [B, N] frame index of each current view.
             keyframes: [B, N, K] frame indices of its keyframes.
+            poses: camera_to_world of all frames [B, T, 4, 4]; looked at with ``odometry`` only.
 
         Returns:
             [B, N, K, width, g, g].
+
+        Raises:
+            ValueError: ``odometry`` without poses.
         """
         (b, n, k), p = keyframes.shape, tokens.shape[2]
         grid = round(p**0.5)
@@ -200,7 +212,7 @@ class TokenMatcher(nn.Module):
             cells,
             cells.mean(3, keepdim=True).expand_as(cells),
             centres.expand(b, n, k, -1, -1),
-            self.camera_pair(camera, current, keyframes)[:, :, :, None].expand(-1, -1, -1, p, -1),
+            self.camera_pair(camera, current, keyframes, poses)[:, :, :, None].expand(-1, -1, -1, p, -1),
         ]
         maps = torch.cat(parts, dim=-1).flatten(0, 2).transpose(1, 2).unflatten(-1, (grid, grid))
         maps = self.enter(maps)  # [BNK, width, g, g]
@@ -250,11 +262,18 @@ class TokenMatcher(nn.Module):
             rows.append(torch.cat([cosines.amax(-1).movedim(0, -1), statistics], dim=-1))
         return torch.stack(rows).unflatten(0, current.shape)
 
-    def camera_pair(self, camera: Tensor, current: Tensor, keyframes: Tensor) -> Tensor:
-        """Projected camera tokens of both frames [B, N, K, width / 2]."""
+    def camera_pair(
+        self, camera: Tensor, current: Tensor, keyframes: Tensor, poses: Tensor | None = None
+    ) -> Tensor:
+        """Projected camera tokens of both frames, and with odometry their relative motion: [B, N, K, pair]."""
         token = self.camera(camera)  # [B, T, width/4]
         there = take(token, keyframes)
-        return torch.cat([take(token, current)[:, :, None].expand_as(there), there], dim=-1)
+        pair = [take(token, current)[:, :, None].expand_as(there), there]
+        if self.odometry is not None:
+            if poses is None:
+                raise ValueError("model.head.odometry is on: poses [B, T, 4, 4] are needed, got None")
+            pair.append(self.odometry(relative_motions(poses, current, keyframes)))
+        return torch.cat(pair, dim=-1)
 
     def among_keyframes(self, maps: Tensor) -> Tensor:
         """What the other keyframes of the same view see at each cell (mean and max), [B, N, K, C, g, g]."""

@@ -74,7 +74,13 @@ class HeatmapModel(nn.Module):
         self.feature_std.copy_(std.clamp_min(1e-3))
 
     def forward(
-        self, frames: Tensor, features: Tensor, instructions: list[str], current: Tensor, keyframes: Tensor
+        self,
+        frames: Tensor,
+        features: Tensor,
+        instructions: list[str],
+        current: Tensor,
+        keyframes: Tensor,
+        poses: Tensor | None = None,
     ) -> HeatmapOutput:
         """Heatmaps of N current views with K keyframes each.
 
@@ -85,6 +91,8 @@ class HeatmapModel(nn.Module):
             current: [B, N] index of each current view among the T frames.
             keyframes: [B, N, K] indices of its keyframes. With T = 1 the only frame is its own and only
                 keyframe, and what remains is where the instruction points.
+            poses: camera_to_world of the frames [B, T, 4, 4], any world; needed with ``head.odometry``, else
+                not looked at.
         """
         features, current, keyframes = (self._at("heads", x) for x in (features, current, keyframes))
         features = self._standardise(features)
@@ -96,7 +104,12 @@ class HeatmapModel(nn.Module):
         if frames.shape[1] == 1:
             return self.head.alone(referred[:, 0])
         described = self.matcher(
-            tokens.flatten(-2).movedim(2, -1), camera, self._frozen(features), current, keyframes
+            tokens.flatten(-2).movedim(2, -1),
+            camera,
+            self._frozen(features),
+            current,
+            keyframes,
+            None if poses is None else self._at("heads", poses),
         )
         return self.head(described, detail, referred, _empty(instructions, frames.device), guides)
 

@@ -107,6 +107,8 @@ class HeatmapPredictor:
         instruction: str = "",
         keyframes: Sequence[int] | None = None,
         current: int = -1,
+        *,
+        poses: NDArray[np.floating] | None = None,
     ) -> Prediction:
         """Where in the current view is what the keyframes saw, as far as the instruction cares?
 
@@ -116,9 +118,12 @@ class HeatmapPredictor:
             keyframes: indices of the frames to compare with; None lets the keyframe sampler choose among the
                 frames before the current view.
             current: index of the current view; negative counts from the end.
+            poses: camera_to_world of all frames [T, 4, 4], metres, OpenCV axes, any world; for models that were
+                trained with odometry, others do not look at them.
 
         Raises:
-            ValueError: frames of another shape or type, fewer than two, or an index that is not a frame.
+            ValueError: frames of another shape or type, fewer than two, an index that is not a frame, or no
+                poses for a model with odometry.
             MissingGeometryError: the sampler needs points or poses that the model's VGGT has no heads for.
         """
         frames = np.asarray(frames)
@@ -137,6 +142,7 @@ class HeatmapPredictor:
             keyframes=np.asarray(chosen, dtype=np.int64),
             current=now,
             seconds={"choose": decided - start, "encode": time.perf_counter() - decided},
+            poses=None if poses is None else np.asarray(poses)[[*chosen, now]],
         )
 
     def stream(self, *, max_frames: int = 64) -> StreamingPredictor:
@@ -166,10 +172,11 @@ class HeatmapPredictor:
         keyframes: NDArray[np.int64],
         current: int,
         seconds: dict[str, float],
+        poses: NDArray[np.floating] | None = None,
     ) -> Prediction:
         """Prediction at ``size`` (H, W) from encoded frames [K + 1, ...]; indices and times are passed on."""
         start = time.perf_counter()
-        output = self.run(frames, features, instruction)
+        output = self.run(frames, features, instruction, poses)
         modelled = time.perf_counter()
         prediction = self._resized(output, size)
         own = {"model": modelled - start, "resize": time.perf_counter() - modelled}
@@ -181,8 +188,14 @@ class HeatmapPredictor:
             seconds={**seconds, **own},
         )
 
-    def run(self, frames: NDArray[np.uint8], features: NDArray[np.floating], instruction: str) -> Any:
-        """Model output for encoded frames [K + 1, ...], of which the last is the current view."""
+    def run(
+        self,
+        frames: NDArray[np.uint8],
+        features: NDArray[np.floating],
+        instruction: str,
+        poses: NDArray[np.floating] | None = None,
+    ) -> Any:
+        """Model output for encoded frames [K + 1, ...] and their poses, of which the last is the current view."""
         device = next(self.model.parameters()).device
         count = len(frames) - 1
         with torch.inference_mode():
@@ -192,6 +205,7 @@ class HeatmapPredictor:
                 [instruction],
                 torch.tensor([[count]], device=device),
                 torch.arange(count, device=device)[None, None],
+                None if poses is None else torch.from_numpy(np.asarray(poses, np.float32)).to(device)[None],
             )
 
     def _resized(self, output: Any, size: tuple[int, ...]) -> dict[str, NDArray[Any]]:

@@ -56,6 +56,7 @@ class StageData:
             keyframes=model.keyframes.count,
             size=model.head.heatmap_size,
             training=training,
+            odometry=model.head.odometry,
         )
 
 
@@ -99,7 +100,8 @@ def run_stage(
 def predict(network: Any, batch: dict[str, Any]) -> Any:
     """Model output for a batch of windows."""
     frames, features = batch["frames"].float() / 255, batch["features"]
-    return network(frames, features, batch["instruction"], batch["current"], batch["keyframes"])
+    poses = {"poses": batch["poses"]} if "poses" in batch else {}
+    return network(frames, features, batch["instruction"], batch["current"], batch["keyframes"], **poses)
 
 
 def validation_metrics(network: Any, windows: WindowDataset, params: StageParams) -> dict[str, float]:
