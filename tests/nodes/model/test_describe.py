@@ -205,3 +205,16 @@ def test_the_tiny_preset_draws_finer_heatmaps_by_configuration_alone(size: int, 
     output = model(frames.to("meta"), features.to("meta"), ["the chair"], *(r.to("meta") for r in roles))
     assert output.mask_logits.shape == (1, 1, 2, size, size)
     assert sum("finer" in name for name, _ in model.named_parameters()) == 2 * 8 * steps
+
+
+def test_without_the_weights_random_ones_can_be_timed(tmp_path: Path) -> None:
+    """The source is a folder that has a configuration and nothing else."""
+    from transformers import DINOv3ViTConfig
+
+    DINOv3ViTConfig(hidden_size=48, num_hidden_layers=1, num_attention_heads=2).save_pretrained(tmp_path)
+    params = changed(encoder={"name": "dinov3", "dinov3": {"source": str(tmp_path)}})
+    with pytest.raises(FileNotFoundError, match="no DINOv3 at"):
+        describe(params)
+    seconds = {part.part: part.seconds for part in describe(params, weights="random").parts}
+    assert all(value is not None and value > 0 for value in seconds.values())
+    assert "encoder" in seconds
