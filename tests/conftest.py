@@ -56,7 +56,10 @@ def recorded_project(tmp_path_factory: pytest.TempPathFactory, empty_tracking_db
     for file in (ROOT / "pyproject.toml", ROOT / ".telemetry", empty_tracking_db):
         shutil.copy(file, folder / file.name)
     kedro(
-        folder, "run", "--pipelines=collect,validate,normalize", "--params=collect.sequences=6,collect.workers=1"
+        folder,
+        "run",
+        "--pipelines=collect,validate,normalize",
+        "--params=collect.sequences=6,collect.workers=1",
     )
     return folder
 
