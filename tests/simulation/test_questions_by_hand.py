@@ -261,6 +261,14 @@ def test_motion_is_told_in_the_viewers_frame(yaw: float, ahead: float, left: flo
     assert ways == {f"find the chair that has moved {way}, as you see it from here"}
 
 
+def test_what_is_always_several_has_its_verb() -> None:
+    objects = [box(1, "clothes"), box(2, "clothes", at=(1, 0, 0))]
+    walk = [(0.0, 0.0, 2.0, 0.0)] * 4
+    meant = said("object_motion", tape(objects, walk, [[1, 2]] * 4, shifts={1: drift((-0.6, 0.0))}))
+    assert meant["find the clothes that have moved", 3] == (1,)
+    assert meant["find the clothes that have moved to the left, as you see them from here", 3] == (1,)
+
+
 def test_a_small_or_unwatched_motion_is_not_asked_about() -> None:
     objects = [box(1, "chair"), box(2, "chair", at=(1, 0, 0))]
     walk = [STILL] * 4

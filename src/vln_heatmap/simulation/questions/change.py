@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vln_heatmap.simulation.nouns import Group
+from vln_heatmap.simulation.nouns import Group, always_plural
 from vln_heatmap.simulation.questions.references import picking
 from vln_heatmap.simulation.questions.tape import Question, Tape
 from vln_heatmap.simulation.relations import NO, UNSURE, YES, Thing
@@ -36,7 +36,7 @@ def object_motion(tape: Tape, rng: np.random.Generator) -> Iterator[Question]:
         for group in tape.scope.groups:
             meant = moving(group.things) if group.ids <= {thing.id for thing in things} else []
             if 0 < len(meant) < len(group.things):
-                verb = "has" if len(meant) == 1 else "have"
+                verb = "have" if len(meant) > 1 or always_plural(group.noun) else "has"
                 text = f"find the {group.said(len(meant))} that {verb} moved"
                 yield _question(tape, frame, "object_motion", meant, text, 2)
             if not group.colour or len(group.things) > 1:
@@ -48,7 +48,8 @@ def _ways(tape: Tape, frame: int, group: Group) -> Iterator[Question]:
     for way in WAYS:
         meant = picking(lambda thing, way=way: moved_way(tape, frame, thing, way))(group.things)  # type: ignore[misc]
         if len(meant) == 1 and meant[0].id in tape.clearly(frame):
-            text = f"find the {group.said(1)} that has moved {way}, as you see it from here"
+            has, it = ("have", "them") if always_plural(group.noun) else ("has", "it")
+            text = f"find the {group.said(1)} that {has} moved {way}, as you see {it} from here"
             yield _question(tape, frame, "object_motion", meant, text, 3)
 
 
@@ -66,8 +67,8 @@ def scene_change(tape: Tape, rng: np.random.Generator) -> Iterator[Question]:
         for group in tape.scope.groups:
             some = changed(group.things) if group.ids <= {thing.id for thing in known} else []
             if 0 < len(some) < len(group.things) and all(thing.id in tape.clearly(frame) for thing in some):
-                verb = "is" if len(some) == 1 else "are"
-                it = "it" if len(some) == 1 else "them"
+                several = len(some) > 1 or always_plural(group.noun)
+                verb, it = ("are", "them") if several else ("is", "it")
                 text = f"which {group.said(len(some))} {verb} at another place than where you first saw {it}?"
                 yield _question(tape, frame, "scene_change", some, text, 3)
 
