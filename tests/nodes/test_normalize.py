@@ -229,7 +229,7 @@ def test_a_number_that_is_not_finite_names_its_sequence() -> None:
 
 
 def test_statistics_of_single_frames_are_refused() -> None:
-    with pytest.raises(ValueError, match="no sequence of two frames"):
+    with pytest.raises(ValueError, match="no sequence of two frames or more with velocity"):
         compute_statistics({"a_00": sequence(1)}, splits_of({"a_00": sequence(1)}))
 
 

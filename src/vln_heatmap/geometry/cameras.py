@@ -89,3 +89,8 @@ def invert_pose(pose: NDArray[np.float64]) -> NDArray[np.float64]:
     inverse[..., :3, 3] = -np.einsum("...ij,...j->...i", rotation, pose[..., :3, 3])
     inverse[..., 3, 3] = 1.0
     return inverse
+
+
+def wrap_angle(angle: float) -> float:
+    """The same angle in [-pi, pi)."""
+    return (angle + math.pi) % (2 * math.pi) - math.pi

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -145,8 +144,11 @@ def _walkable_scenes(sim: Simulator, task: SceneTask, params: CollectParams) -> 
 def _load(sim: Simulator, task: SceneTask, number: int, params: CollectParams) -> Scene:
     """Load the scene of a task; ``number`` > 0 are houses that replace it."""
     if params.habitat.dataset is not None and task.file is not None:
-        load: Any = getattr(sim, "load_scene")  # noqa: B009  only habitat has it
-        return replace(load(Path(params.habitat.dataset), task.file), name=task.name)
+        from vln_heatmap.simulation.simulators.habitat import HabitatSimulator
+
+        if not isinstance(sim, HabitatSimulator):
+            raise ValueError(f"scenes of a data set need the simulator 'habitat', got {sim.name!r}")
+        return replace(sim.load_scene(Path(params.habitat.dataset), task.file), name=task.name)
     scene = _make_scene(task, number)
     sim.load(scene)
     return scene

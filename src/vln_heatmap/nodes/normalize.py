@@ -104,8 +104,12 @@ def compute_statistics(sequences: Any, splits: pd.DataFrame) -> dict[str, Any]:
             rows = rows[:-1] if name == "velocity" else rows
             if len(rows):
                 parts[name].append(_checked(rows, f"{name} of {sequence_id}"))
-    if not all(parts.values()):
-        raise ValueError("the training split has no sequence of two frames or more to take statistics of")
+    for name, rows_of in parts.items():
+        if not rows_of:
+            raise ValueError(
+                f"the training split has no sequence of two frames or more with {name} to take statistics of "
+                "(an import may lack it)"
+            )
     summaries = {name: Moments.of_parts(parts[name]).summary(DIMENSIONS[name]) for name in DIMENSIONS}
     return {**summaries, "sequences": len(training), "scenes": int(training["scene"].nunique())}
 

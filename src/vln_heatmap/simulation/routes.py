@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from vln_heatmap.geometry.cameras import wrap_angle
 from vln_heatmap.simulation.instructions import (
     instruction,
     least_pixels,
@@ -163,7 +164,7 @@ def _turns(actions: NDArray[np.int8], path: NDArray[np.float64]) -> list[_Clause
             if action != side or steps > 2:
                 close()
                 side, start, total = action, frame, 0.0
-            total += _wrap(path[frame + 1, 3] - path[frame, 3])
+            total += wrap_angle(path[frame + 1, 3] - path[frame, 3])
             steps = 0
         else:
             steps += action == FORWARD
@@ -322,8 +323,3 @@ def distance(instance: Instance, state: NDArray[np.float64]) -> float:
     if instance.box_min[1] > y + _STOREY or instance.box_max[1] < y - 0.2:
         return math.inf
     return math.dist((x, z), nearest_point(instance, np.array([x, y, z]))[[0, 2]])
-
-
-def _wrap(angle: float) -> float:
-    """The same angle in [-pi, pi)."""
-    return (angle + math.pi) % (2 * math.pi) - math.pi

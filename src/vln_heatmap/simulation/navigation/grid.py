@@ -25,13 +25,10 @@ from vln_heatmap.simulation.navigation.plans import frame
 from vln_heatmap.simulation.navigation.sheets import SIDES, Sheets
 from vln_heatmap.simulation.scene import Scene
 from vln_heatmap.simulation.simulators.base import (
-    FORWARD,
-    STOP,
-    TURN_LEFT,
-    TURN_RIGHT,
     AgentState,
     NoNavigableFloorError,
     StepResult,
+    stop_or_turn,
 )
 
 FLOOR_TOLERANCE = 0.5  # metres between a point and the floor below it for the point to count as standing
@@ -156,13 +153,9 @@ class NavigationGrid:
         Raises:
             ValueError: the action is not one of STOP, FORWARD, TURN_LEFT, TURN_RIGHT.
         """
-        if action == STOP:
-            return StepResult(state, collided=False)
-        if action in (TURN_LEFT, TURN_RIGHT):
-            turn = math.radians(self.agent.turn_angle) * (1 if action == TURN_LEFT else -1)
-            return StepResult(AgentState(state.position, _wrap(state.yaw + turn)), collided=False)
-        if action != FORWARD:
-            raise ValueError(f"action must be 0 (stop), 1 (forward), 2 (left) or 3 (right), got {action}")
+        turned = stop_or_turn(state, action, self.agent.turn_angle)
+        if turned is not None:
+            return turned
         start = np.asarray(state.position, np.float64)
         if not self.is_navigable(start):
             return StepResult(state, collided=True)
@@ -381,8 +374,3 @@ class NavigationGrid:
             if len(seen):
                 return here + 2 + int(seen[-1])
         return here + 1
-
-
-def _wrap(angle: float) -> float:
-    """The same angle in [-pi, pi)."""
-    return (angle + math.pi) % (2 * math.pi) - math.pi

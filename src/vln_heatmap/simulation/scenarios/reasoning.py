@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from vln_heatmap.geometry.cameras import wrap_angle
 from vln_heatmap.simulation.scenarios import measures_motion, measures_things
 from vln_heatmap.simulation.scenarios.base import Scenario
 from vln_heatmap.simulation.scenarios.recorded import SEEN_WELL, angle_between
@@ -24,7 +25,6 @@ from vln_heatmap.simulation.trajectories.free_motion import (
     looking_ahead,
     paced,
 )
-from vln_heatmap.simulation.trajectories.walks import wrap
 
 PART = "spatial_reasoning"
 _HELD = 3  # frames for which a view rests
@@ -109,7 +109,7 @@ def film_where_is(stage: Stage) -> Take | None:
 def _turn(row: NDArray[np.float64], yaw: float) -> Rows:
     """Poses [31, 6] of a turn on the spot to a heading, the short way, and to level."""
     end = row.copy()
-    end[3], end[4] = row[3] + wrap(yaw - row[3]), 0.0
+    end[3], end[4] = row[3] + wrap_angle(yaw - row[3]), 0.0
     return row + np.linspace(0, 1, 31)[:, None] * (end - row)
 
 

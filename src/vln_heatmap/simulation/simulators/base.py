@@ -6,6 +6,7 @@ within a millimetre away from edges); only colours may differ a little.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -13,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from vln_heatmap.geometry.cameras import PinholeCamera
+from vln_heatmap.geometry.cameras import PinholeCamera, wrap_angle
 from vln_heatmap.simulation.scene import Scene
 
 #: Discrete actions, numbered as StreamVLN and VLN-CE number them.
@@ -54,6 +55,24 @@ class StepResult:
 
     state: AgentState
     collided: bool
+
+
+def stop_or_turn(state: AgentState, action: int, turn_angle: float) -> StepResult | None:
+    """What STOP, TURN_LEFT and TURN_RIGHT do, wherever the agent stands; None for FORWARD.
+
+    Args:
+        turn_angle: degrees of a turn.
+
+    Raises:
+        ValueError: another action.
+    """
+    if action == FORWARD:
+        return None
+    if action not in (STOP, TURN_LEFT, TURN_RIGHT):
+        raise ValueError(f"action must be 0 (stop), 1 (forward), 2 (left) or 3 (right), got {action}")
+    turn = math.radians(turn_angle) * {STOP: 0, TURN_LEFT: 1, TURN_RIGHT: -1}[action]
+    yaw = wrap_angle(state.yaw + turn) if turn else state.yaw
+    return StepResult(AgentState(state.position, yaw), collided=False)
 
 
 @runtime_checkable

@@ -36,6 +36,7 @@ from vln_heatmap.simulation.simulators.base import (
     Observation,
     SimulatorUnavailableError,
     StepResult,
+    stop_or_turn,
 )
 from vln_heatmap.simulation.simulators.habitat_session import Session, rotation_coefficients
 from vln_heatmap.simulation.variants import check_motion, illuminated
@@ -197,14 +198,9 @@ class HabitatSimulator:
         Raises:
             ValueError: the action is not one of STOP, FORWARD, TURN_LEFT, TURN_RIGHT.
         """
-        if action == STOP:
-            return StepResult(state, collided=False)
-        if action in (TURN_LEFT, TURN_RIGHT):
-            turn = math.radians(self.agent.turn_angle) * (1 if action == TURN_LEFT else -1)
-            yaw = (state.yaw + turn + math.pi) % (2 * math.pi) - math.pi
-            return StepResult(AgentState(state.position, yaw), collided=False)
-        if action != FORWARD:
-            raise ValueError(f"action must be 0 (stop), 1 (forward), 2 (left) or 3 (right), got {action}")
+        turned = stop_or_turn(state, action, self.agent.turn_angle)
+        if turned is not None:
+            return turned
         start = np.array(self._on_mesh(state.position), np.float64)
         ahead = np.array([-math.sin(state.yaw), 0.0, -math.cos(state.yaw)])
         finder = self._pathfinder

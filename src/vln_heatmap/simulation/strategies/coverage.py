@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from vln_heatmap.geometry.cameras import wrap_angle
 from vln_heatmap.simulation.simulators.base import Simulator
 from vln_heatmap.simulation.strategies.touring import Ways, shortest_tour
 from vln_heatmap.simulation.trajectories.floor_map import FloorMap
@@ -27,7 +28,7 @@ from vln_heatmap.simulation.trajectories.free_motion import (
     standable,
     stands,
 )
-from vln_heatmap.simulation.trajectories.walks import Walk, WalkRequest, wrap
+from vln_heatmap.simulation.trajectories.walks import Walk, WalkRequest
 
 #: Share of the floor to cover, and metres within which floor counts as seen.
 COVERED, VIEW_RANGE = 0.85, 3.0
@@ -194,7 +195,7 @@ def _tour_rows(ways: Ways, order: list[int], hfov: float, around: bool, smooth: 
 
 def _look_around(arriving: float, leaving: float, hfov: float) -> float:
     """The least turn (radians) from one heading to another that shows everything all round."""
-    turns = wrap(leaving - arriving) + 2 * math.pi * np.arange(-2, 3)
+    turns = wrap_angle(leaving - arriving) + 2 * math.pi * np.arange(-2, 3)
     enough = turns[np.abs(turns) >= 2 * math.pi - hfov - 1e-9]
     return float(enough[np.argmin(np.abs(enough))])
 

@@ -11,6 +11,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vln_heatmap.geometry.cameras import wrap_angle
 from vln_heatmap.params import AgentParams
 from vln_heatmap.simulation.simulators.base import TURN_LEFT, AgentState, Simulator
 from vln_heatmap.simulation.trajectories.walker import Walker
@@ -22,7 +23,6 @@ from vln_heatmap.simulation.trajectories.walks import (
     bearing,
     forward_of,
     path_length,
-    wrap,
 )
 
 #: How often an explorer walks on, looks around, looks again where it looked before, and goes back there.
@@ -95,7 +95,7 @@ def _next_place(sim: Simulator, rng: np.random.Generator, state: AgentState) -> 
 
     def appeal(point: NDArray[np.float64]) -> float:
         distance = math.dist(state.position, point)
-        ahead = math.cos(wrap(bearing(state.position, point) - state.yaw))
+        ahead = math.cos(wrap_angle(bearing(state.position, point) - state.yaw))
         return 2 * ahead + _openness(sim, point) + (1.5 if 1.5 <= distance <= 6 else 0) + rng.uniform(0, 1.5)
 
     return max((sim.random_navigable_point(rng) for _ in range(12)), key=appeal)
@@ -148,7 +148,7 @@ def _open_heading(
     """A heading from which one can walk on for long: one of the best quarter of 16."""
     headings = rng.uniform(0, 2 * math.pi) + np.arange(16) * math.pi / 8
     runs = [_free_run(sim, point, heading, 3.0) for heading in headings]
-    return float(wrap(headings[rng.choice(np.argsort(runs, kind="stable")[-4:])]))
+    return float(wrap_angle(headings[rng.choice(np.argsort(runs, kind="stable")[-4:])]))
 
 
 def _free_run(sim: Simulator, point: ArrayLike, heading: float, limit: float) -> float:

@@ -10,6 +10,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vln_heatmap.geometry.cameras import wrap_angle
 from vln_heatmap.simulation.simulators.base import (
     FORWARD,
     STOP,
@@ -24,7 +25,6 @@ from vln_heatmap.simulation.trajectories.walks import (
     WalkStep,
     bearing,
     path_length,
-    wrap,
 )
 
 
@@ -57,7 +57,7 @@ class Walker:
     def turn_to(self, yaw: float) -> bool:
         """Turn on the spot to within half a turn step of ``yaw``; False if the tape ended before."""
         turn = math.radians(self.agent.turn_angle)
-        while abs(error := wrap(yaw - self.state.yaw)) > turn / 2 + 1e-9:
+        while abs(error := wrap_angle(yaw - self.state.yaw)) > turn / 2 + 1e-9:
             if self.full:
                 return False
             self.act(TURN_LEFT if error > 0 else TURN_RIGHT)
@@ -88,11 +88,11 @@ class Walker:
         desired = bearing(self.state.position, target)
         turns = range(-math.ceil(math.pi / turn) + 1, math.ceil(math.pi / turn) + 1)
         # straight on up to 3/4 of a turn step off, or it would sway; never a heading that has just bumped
-        cost = {k: abs(wrap(self.state.yaw + k * turn - desired)) + 1e-3 * abs(k) for k in turns}
+        cost = {k: abs(wrap_angle(self.state.yaw + k * turn - desired)) + 1e-3 * abs(k) for k in turns}
         cost[0] -= turn / 2
         for k in sorted(turns, key=cost.__getitem__):
             heading = self.state.yaw + k * turn
-            bumped = any(abs(wrap(heading - yaw)) < turn / 2 for yaw in blocked)
+            bumped = any(abs(wrap_angle(heading - yaw)) < turn / 2 for yaw in blocked)
             if not bumped and _free(self.sim, self.state, heading):
                 return FORWARD if k == 0 else TURN_LEFT if k > 0 else TURN_RIGHT
         return TURN_LEFT

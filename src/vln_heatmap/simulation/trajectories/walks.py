@@ -90,11 +90,6 @@ def bearing(origin: ArrayLike, target: ArrayLike) -> float:
     return math.atan2(-delta[0], -delta[2])
 
 
-def wrap(angle: float) -> float:
-    """The same angle in [-pi, pi)."""
-    return (angle + math.pi) % (2 * math.pi) - math.pi
-
-
 def as_point(array: ArrayLike) -> tuple[float, float, float]:
     x, y, z = np.asarray(array, float)
     return (float(x), float(y), float(z))
