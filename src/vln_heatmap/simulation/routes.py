@@ -25,7 +25,7 @@ from vln_heatmap.simulation.instructions import (
 )
 from vln_heatmap.simulation.nouns import Scope
 from vln_heatmap.simulation.relations import Thing, nearest_point
-from vln_heatmap.simulation.scene import Instance, Room, room_at
+from vln_heatmap.simulation.scene import STOREY, Instance, Room, room_at
 from vln_heatmap.simulation.simulators.base import FORWARD, MOVE, STOP, TURN_LEFT, TURN_RIGHT
 
 #: A thing that a phrase tells apart from all others seen in the sequence, and that phrase.
@@ -35,7 +35,6 @@ _TURN = math.radians(50)  # net heading change that is worth saying
 _BACK = math.radians(135)
 _MOST_PASSED = 2
 _CLIMB = 1.0  # metres up or down that are worth saying
-_STOREY = 2.0  # a floor that is so far below is not the room one is in
 _STOPS = ("stop at {}", "stop in front of {}", "walk up to {} and stop", "stop near {}")
 
 
@@ -230,16 +229,10 @@ def room_visits(rooms: Sequence[Room], path: NDArray[np.float64]) -> list[tuple[
     and the upper part of stairs belong to none."""
     visits: list[tuple[int, int]] = []
     for frame, (x, y, z) in enumerate(path[:, :3]):
-        room = room_of(rooms, x, y, z)
+        room = room_at(rooms, x, z, y)
         if room >= 0 and (not visits or visits[-1][1] != room):
             visits.append((frame, room))
     return visits
-
-
-def room_of(rooms: Sequence[Room], x: float, y: float, z: float) -> int:
-    """Index of the room that someone at floor point (x, y, z) is in, -1 in doorways and high on stairs."""
-    room = room_at(rooms, x, z, y)
-    return room if room >= 0 and y - rooms[room].floor < _STOREY else -1
 
 
 def _passed(
@@ -271,7 +264,8 @@ def passages(
     """Every passage of things, by id, along a path [T, >= 4] of x, y, z and yaw, in the order of time."""
     found = []
     for frame in range(len(path) - 1):
-        here = room_of(rooms, *path[frame, :3])
+        x, y, z = path[frame, :3].tolist()
+        here = room_at(rooms, x, z, y)
         for identity, instance in sorted(instances.items()):
             side = _side_passed(instance, path[frame], path[frame + 1])
             if side != 0:
@@ -320,6 +314,6 @@ def _stop_clause(
 def distance(instance: Instance, state: NDArray[np.float64]) -> float:
     """Horizontal metres from an agent's ``state`` to the nearest point of the box; infinite on another storey."""
     x, y, z = state[:3]
-    if instance.box_min[1] > y + _STOREY or instance.box_max[1] < y - 0.2:
+    if instance.box_min[1] > y + STOREY or instance.box_max[1] < y - 0.2:
         return math.inf
     return math.dist((x, z), nearest_point(instance, np.array([x, y, z]))[[0, 2]])

@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 STRUCTURE = frozenset({"wall", "floor", "ceiling", "skirting", "door frame", "window frame"})
 
 
+#: Nobody who stands in a room is so far above its floor, in metres: he is a storey higher.
+STOREY = 2.0
+
+
 @dataclass(frozen=True)
 class Instance:
     """One thing in the scene.
@@ -111,8 +115,8 @@ class Scene:
     sources: tuple[LightSource, ...] = ()
 
     def room_at(self, x: float, z: float, y: float = 0.0) -> int:
-        """Index of the room that holds point (x, y, z): the highest of those above it whose floor is at most
-        0.5 m above y; -1 if there is none."""
+        """Index of the room in which somebody at floor point (x, y, z) is: the highest whose floor is at most
+        0.5 m above y; -1 outside, in doorways, and ``STOREY`` or more above that floor (high on stairs)."""
         return room_at(self.rooms, x, z, y)
 
 
@@ -123,6 +127,6 @@ def room_at(rooms: Sequence[Room], x: float, z: float, y: float = 0.0) -> int:
         for index, room in enumerate(rooms)
         if room.rectangle[0] <= x <= room.rectangle[2]
         and room.rectangle[1] <= z <= room.rectangle[3]
-        and room.floor <= y + 0.5
+        and y - STOREY < room.floor <= y + 0.5
     ]
     return max(found, key=lambda item: (item[0], -item[1]))[1] if found else -1

@@ -27,8 +27,8 @@ from vln_heatmap.simulation.instructions import (
 )
 from vln_heatmap.simulation.nouns import Scope, plural
 from vln_heatmap.simulation.relations import Thing
-from vln_heatmap.simulation.routes import landmarks, room_of, room_visits
-from vln_heatmap.simulation.scene import Instance, Room
+from vln_heatmap.simulation.routes import landmarks, room_visits
+from vln_heatmap.simulation.scene import Instance, Room, room_at
 
 #: How many, in words; more are "many".
 NUMBERS = (
@@ -158,7 +158,7 @@ class Tape:
     def room(self, frame: int) -> int:
         """Index of the room that the agent is in, -1 in doorways."""
         x, y, z = self.path[frame, :3]
-        return room_of(self.rooms, x, y, z)
+        return room_at(self.rooms, x, z, y)
 
     def view(self, frame: int) -> Scope:
         """All that one frame shows."""
