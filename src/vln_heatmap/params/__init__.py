@@ -31,6 +31,7 @@ from vln_heatmap.params.model import (
     TuningParams,
     VGGTParams,
 )
+from vln_heatmap.params.sensor import SensorParams
 from vln_heatmap.params.simulation import (
     AgentParams,
     CameraParams,
@@ -90,6 +91,7 @@ __all__ = [
     "SamplerBenchmarkParams",
     "SamplingParams",
     "ScheduleParams",
+    "SensorParams",
     "Share",
     "SimulatorName",
     "StageParams",
