@@ -18,6 +18,16 @@ from vln_heatmap.params.data import (
     ValidateParams,
 )
 from vln_heatmap.params.geometry import GeometryLossParams, GeometryParams
+from vln_heatmap.params.losses import (
+    LOSS_NEEDS,
+    LOSS_SETS,
+    Form,
+    LossForms,
+    LossNeed,
+    LossParams,
+    LossWeight,
+    LossWeights,
+)
 from vln_heatmap.params.model import (
     Dinov3Params,
     Encoder2dParams,
@@ -42,9 +52,6 @@ from vln_heatmap.params.simulation import (
     VideoParams,
 )
 from vln_heatmap.params.training import (
-    LossParams,
-    LossWeight,
-    LossWeights,
     OptimizerParams,
     ScheduleParams,
     StageParams,
@@ -54,6 +61,8 @@ from vln_heatmap.params.training import (
 from vln_heatmap.params.use import EvaluateParams, ExportParams, ImportParams, LeRobotParams, PredictParams
 
 __all__ = [
+    "LOSS_NEEDS",
+    "LOSS_SETS",
     "AgentParams",
     "CameraParams",
     "CollectParams",
@@ -64,6 +73,7 @@ __all__ = [
     "ExpectationParams",
     "ExportParams",
     "FinetuneSampleParams",
+    "Form",
     "FusionParams",
     "GeometryLossParams",
     "GeometryParams",
@@ -76,6 +86,8 @@ __all__ = [
     "LeRobotParams",
     "LevelParams",
     "LoraParams",
+    "LossForms",
+    "LossNeed",
     "LossParams",
     "LossWeight",
     "LossWeights",

@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from vln_heatmap.params.base import Params
-from vln_heatmap.params.training import LossWeight, TrainParams
+from vln_heatmap.params.losses import LossWeight
+from vln_heatmap.params.training import TrainParams
 
 
 class GeometryLossParams(Params):

@@ -1,43 +1,13 @@
-"""Losses, optimiser, schedule and windows: the pretrain and finetune stages."""
+"""Optimiser, schedule and windows: the pretrain and finetune stages."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from vln_heatmap.params.base import Params
-
-LossWeight = Annotated[float, Field(ge=0, le=100)]
-
-
-class LossWeights(Params):
-    """Weight of each part of the heatmap loss; a part of weight 0 is not computed and needs no target."""
-
-    mask: LossWeight = 1.0
-    dice: LossWeight = 1.0
-    distribution: LossWeight = 0.2
-    classes: LossWeight = 1.0
-    validity: LossWeight = 0.2
-    referred: LossWeight = 0.0
-
-
-class LossParams(Params):
-    """The heatmap loss. No setting moves its minimum, which is always the target itself."""
-
-    weights: LossWeights = LossWeights()
-    positive_weight: float = Field(1.0, ge=1, le=100, description="how much more a pixel of mask 1 counts")
-    focal: float = Field(0.0, ge=0, le=5, description="exponent of |prediction - target|; 0 = plain")
-    class_weights: tuple[LossWeight, LossWeight, LossWeight] = Field(
-        (1.0, 1.0, 1.0), description="co-visible, occluded, outside"
-    )
-
-    @field_validator("focal")
-    @classmethod
-    def _smooth(cls, value: float) -> float:
-        if 0 < value < 1:
-            raise ValueError(f"focal must be 0 or in [1, 5], got {value}: below 1 its gradient is unbounded")
-        return value
+from vln_heatmap.params.losses import LossParams
 
 
 class OptimizerParams(Params):
