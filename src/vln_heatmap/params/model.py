@@ -41,7 +41,9 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 class VGGTParams(Params):
     """Which geometry model, its sizes and where its weights come from; the defaults are the tiny preset's."""
 
-    name: Literal["vggt", "vggt_omega"] = "vggt"
+    name: Literal["vggt", "vggt_omega", "none"] = Field(
+        "vggt", description="none: no geometry, its tokens are all zero"
+    )
     source: str | None = Field(
         None,
         min_length=1,
@@ -92,6 +94,8 @@ class VGGTParams(Params):
             raise ValueError(f"layers must lie in [0, {self.pairs}), got {list(self.layers)}")
         if any(width % 4 for width in (*self.dense_channels, self.dense_features // 2)):
             raise ValueError("dense_channels and dense_features / 2 must be multiples of 4")
+        if self.name == "none" and (self.source or self.heads):
+            raise ValueError("vggt.name none knows nothing: it has neither source nor heads")
         if self.dtype == "bfloat16" and not self.frozen:
             raise ValueError(
                 "a trunk in bfloat16 cannot be trained: set frozen: true, or dtype: float32 with "
@@ -120,7 +124,9 @@ class Dinov3Params(Params):
 class Encoder2dParams(Params):
     """The frozen 2-D encoder of a frame."""
 
-    name: Literal["efficientnet_lite0", "dinov3"] = "efficientnet_lite0"
+    name: Literal["efficientnet_lite0", "dinov3", "none"] = Field(
+        "efficientnet_lite0", description="none: the colours of each cell and nothing else"
+    )
     input_size: int = Field(224, ge=32, le=1024, description="side to which frames are resized, pixels")
     grid: int = Field(14, ge=2, le=128, description="cells along a side of the features")
     blocks: tuple[Annotated[int, Field(ge=0, le=15)], ...] = Field(
@@ -130,11 +136,19 @@ class Encoder2dParams(Params):
     batch: int = Field(2, ge=1, le=1024, description="frames at a time; few are fastest on a CPU")
     dinov3: Dinov3Params = Dinov3Params()
 
+    @model_validator(mode="after")
+    def _check(self) -> Encoder2dParams:
+        if self.name == "none" and not self.colour:
+            raise ValueError("encoder.name none leaves nothing but colour: it needs colour: true")
+        return self
+
 
 class LanguageParams(Params):
     """The language model; the sizes are used only without a source, for a model from scratch."""
 
-    kind: Literal["qwen2_5_vl", "paligemma"] = "qwen2_5_vl"
+    kind: Literal["qwen2_5_vl", "paligemma", "none"] = Field(
+        "qwen2_5_vl", description="none: the words are not read"
+    )
     source: str | None = Field(None, min_length=1, description="local folder or hub id of the weights")
     tokenizer: Literal["trained", "qwen"] = Field(
         "trained", description="without a source: learned from the instructions, or Qwen's own vocabulary"
@@ -159,6 +173,8 @@ class LanguageParams(Params):
             raise ValueError(f"dim must be a multiple of 8 * attention_heads, got {self.dim}")
         if self.attention_heads % self.kv_heads:
             raise ValueError(f"kv_heads must divide attention_heads, got {self.kv_heads}")
+        if self.kind == "none" and self.source is not None:
+            raise ValueError(f"language.kind none has no weights, but source is {self.source!r}")
         if self.tokenizer == "qwen" and self.kind != "qwen2_5_vl":
             raise ValueError(f"tokenizer qwen belongs to kind qwen2_5_vl, got {self.kind}")
         return self
@@ -204,8 +220,12 @@ class FusionParams(Params):
 
 
 class HeadParams(Params):
-    """The token-to-token heatmap head."""
+    """The heatmap head."""
 
+    kind: Literal["token_to_token", "frozen_cosine", "own_tokens"] = Field(
+        "token_to_token",
+        description="frozen_cosine: matches by plain cosines alone; own_tokens: draws each keyframe's own tokens",
+    )
     heads: int = Field(1, ge=1, le=16, description="learned similarities")
     frozen_scale: float = Field(12.0, gt=0, le=100, description="inverse temperature of frozen cosines")
     embed: int = Field(48, ge=4, le=1024, description="channels of a query or key")
@@ -293,6 +313,8 @@ class ModelParams(Params):
                 "language.dtype bfloat16 is for frozen weights: set tuning.lora or leave language out of "
                 "tuning.tunable_parts, or set dtype: float32 with train.mixed_precision: bf16"
             )
+        if self.language.kind == "none" and (self.tuning.lora or self.tuning.gradient_checkpointing):
+            raise ValueError("language.kind none has no layers for tuning.lora or gradient_checkpointing")
         if self.vggt.frozen and "vggt" in (self.tuning.tunable_parts or ()):
             raise ValueError("tunable_parts has vggt, but vggt.frozen is true")
         return self

@@ -72,7 +72,7 @@ class Encoder2d(nn.Module):
         return torch.cat([self._encode(part) for part in frames.split(self.params.batch)])
 
     def _encode(self, frames: Tensor) -> Tensor:
-        device = next(self.parameters()).device
+        device = next(self.parameters(), frames).device
         frames = frames.to(device)
         images = frames.float() / 255 if frames.dtype == torch.uint8 else frames.float()  # [n, 3, H, W]
         side, grid = self.params.input_size, self.params.grid
@@ -273,7 +273,21 @@ def _dinov3_from(source: str) -> Any:
     return model
 
 
-ENCODERS: dict[str, type[Encoder2d]] = {"efficientnet_lite0": EfficientNetLite0, "dinov3": DINOv3}
+class NoEncoder(Encoder2d):
+    """No feature group at all: what is left of a frame are the colours of its cells."""
+
+    mean = (0.0, 0.0, 0.0)
+    std = (1.0, 1.0, 1.0)
+
+    def feature_maps(self, images: Tensor) -> list[Tensor]:
+        return [images.new_zeros(len(images), 0, self.params.grid, self.params.grid)]
+
+
+ENCODERS: dict[str, type[Encoder2d]] = {
+    "efficientnet_lite0": EfficientNetLite0,
+    "dinov3": DINOv3,
+    "none": NoEncoder,
+}
 
 
 def make_encoder(params: Encoder2dParams) -> Encoder2d:

@@ -8,6 +8,7 @@ in the heads, so one pass over T frames can be read for any current view among t
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,13 +18,14 @@ from torch import Tensor, nn
 from vln_heatmap.nodes.model.fusion import FUSIONS, align_grid
 from vln_heatmap.nodes.model.heads import (
     Detail,
+    Evidence,
     HeatmapHead,
     HeatmapOutput,
     ReferringHead,
-    TokenMatcher,
     take,
 )
 from vln_heatmap.nodes.model.language import LanguageStates, make_language
+from vln_heatmap.nodes.model.matchers import MATCHERS
 from vln_heatmap.nodes.model.placement import Visitor
 from vln_heatmap.nodes.model.upsampling import doublings
 from vln_heatmap.nodes.model.vggt import make_geometry
@@ -62,7 +64,7 @@ class HeatmapModel(nn.Module):
         start = 2 * params.encoder.grid  # cells that the heads have before they are refined
         steps = doublings(start, head.heatmap_size)
         self.detail = Detail(head.detail, head.heatmap_size, start=start, steps=steps)
-        self.matcher = TokenMatcher(width, self.vggt.channels, len(self.similar), head)
+        self.matcher = MATCHERS[head.kind](width, self.vggt.channels, len(self.similar), head)
         self.referring = ReferringHead(width, self.language.width, head.detail, head, steps=steps)
         self.head = HeatmapHead(head, head.detail, steps=steps)
         self.places: dict[str, torch.device] = {}  # device of each part, see placement
@@ -81,6 +83,8 @@ class HeatmapModel(nn.Module):
         current: Tensor,
         keyframes: Tensor,
         poses: Tensor | None = None,
+        *,
+        evidence: bool = False,
     ) -> HeatmapOutput:
         """Heatmaps of N current views with K keyframes each.
 
@@ -93,16 +97,21 @@ class HeatmapModel(nn.Module):
                 keyframe, and what remains is where the instruction points.
             poses: camera_to_world of the frames [B, T, 4, 4], any world; needed with ``head.odometry``, else
                 not looked at.
+            evidence: give what the heatmaps were made from as well, for losses that look inside.
         """
         features, current, keyframes = (self._at("heads", x) for x in (features, current, keyframes))
         features = self._standardise(features)
-        tokens, states, text, camera = self._describe(frames, features, instructions)
+        maps, tokens, states, text, camera = self._describe(frames, features, instructions)
         frames = self._at("heads", frames)
         views = take(frames, current).flatten(0, 1)  # [B * N, 3, S, S]
         detail, guides = self.detail(views).unflatten(0, current.shape), self.detail.guides(views)
         referred = self._refer(tokens, states, text, detail, guides, current)
+        seen = None
+        if evidence:
+            attention = self.referring.attention(*self._of_views(tokens, states, text, current))
+            seen = Evidence(maps, features, tokens, attention.unflatten(0, current.shape))
         if frames.shape[1] == 1:
-            return self.head.alone(referred[:, 0])
+            return replace(self.head.alone(referred[:, 0]), evidence=seen)
         described = self.matcher(
             tokens.flatten(-2).movedim(2, -1),
             camera,
@@ -111,12 +120,14 @@ class HeatmapModel(nn.Module):
             keyframes,
             None if poses is None else self._at("heads", poses),
         )
-        return self.head(described, detail, referred, _empty(instructions, frames.device), guides)
+        everything = _empty(instructions, frames.device)
+        return replace(self.head(described, detail, referred, everything, guides), evidence=seen)
 
     def _describe(
         self, frames: Tensor, features: Tensor, instructions: list[str]
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Tokens [B, T, D, g, g], language states [B, T, L, g, g], text summary [B, L], cameras [B, T, 2C]."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Geometry [B, T, 2C, h, w], tokens [B, T, D, g, g], language states [B, T, L, g, g], text summary
+        [B, L], cameras [B, T, 2C]."""
         geometry = self.vggt(self._at("vggt", frames))
         patches = self._at("heads", geometry.patch_tokens)  # [B, T, h*w, 2C]
         maps = patches.movedim(-1, 2).unflatten(-1, geometry.grid)  # [B, T, 2C, h, w]
@@ -126,6 +137,7 @@ class HeatmapModel(nn.Module):
         back = self.leave_language(states).movedim(-1, 2)  # [B, T, D, l, l]
         size = (tokens.shape[-2], tokens.shape[-1])
         return (
+            maps,
             tokens + align_grid(back, size),
             align_grid(states.movedim(-1, 2), size),
             text,
@@ -153,15 +165,18 @@ class HeatmapModel(nn.Module):
         current: Tensor,
     ) -> Tensor:
         """Referred logits [B, N, h, w] of the current views."""
+        views = self._of_views(tokens, states, text, current)
+        return self.referring(*views, detail.flatten(0, 1), guides).unflatten(0, current.shape)
+
+    @staticmethod
+    def _of_views(tokens: Tensor, states: Tensor, text: Tensor, current: Tensor) -> tuple[Tensor, ...]:
+        """Tokens [M, D, g, g], states [M, L, g, g] and text [M, L] of the M = B * N current views."""
         n = current.shape[1]
-        flat = self.referring(
+        return (
             take(tokens, current).flatten(0, 1),
             take(states, current).flatten(0, 1),
             text.repeat_interleave(n, dim=0),
-            detail.flatten(0, 1),
-            guides,
         )
-        return flat.unflatten(0, current.shape)
 
     def _standardise(self, features: Tensor) -> Tensor:
         mean, std = self.feature_mean[:, None, None], self.feature_std[:, None, None]

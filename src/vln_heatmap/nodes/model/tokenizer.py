@@ -26,6 +26,7 @@ ACTIONS = tuple(f"<|action_{name}|>" for name in ACTION_NAMES)
 REQUIRED = {
     "qwen2_5_vl": (TURN_START, TURN_END, VISION_START, VISION_END, IMAGE_PAD),
     "paligemma": (IMAGE,),
+    "none": (),
 }
 OURS = (IMAGE, MEMORY, *ACTIONS)  # added to official vocabularies
 SPECIAL = (

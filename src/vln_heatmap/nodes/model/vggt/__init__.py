@@ -4,15 +4,20 @@ from vln_heatmap.nodes.model.vggt.base import GeometryModel, Head, Origin, VGGTO
 from vln_heatmap.nodes.model.vggt.camera import decode_cameras, encode_cameras
 from vln_heatmap.nodes.model.vggt.long_video import Reconstruction, reconstruct, reconstruct_windows
 from vln_heatmap.nodes.model.vggt.model import VGGT, load_official
+from vln_heatmap.nodes.model.vggt.nothing import NoGeometry
 from vln_heatmap.nodes.model.vggt.omega import VGGTOmega, VGGTOmegaMissingError
 from vln_heatmap.nodes.model.vggt.points import depth_points, unproject
 from vln_heatmap.params import VGGTParams
 
 #: Geometry models by ``VGGTParams.name``.
-GEOMETRY: dict[str, type[VGGT] | type[VGGTOmega]] = {"vggt": VGGT, "vggt_omega": VGGTOmega}
+GEOMETRY: dict[str, type[VGGT] | type[VGGTOmega] | type[NoGeometry]] = {
+    "vggt": VGGT,
+    "vggt_omega": VGGTOmega,
+    "none": NoGeometry,
+}
 
 
-def make_geometry(params: VGGTParams) -> VGGT | VGGTOmega:
+def make_geometry(params: VGGTParams) -> VGGT | VGGTOmega | NoGeometry:
     """The geometry model that ``params.name`` names: with the weights of ``params.source``, else random."""
     model = GEOMETRY[params.name]
     return model(params) if params.source is None else model.from_source(params)
@@ -23,6 +28,7 @@ __all__ = [
     "VGGT",
     "GeometryModel",
     "Head",
+    "NoGeometry",
     "Origin",
     "Reconstruction",
     "VGGTOmega",
