@@ -327,7 +327,7 @@ def test_extreme_logits_stay_exact_and_can_be_unlearned(seen: float, named: floa
     parts = [classes.grad] if everything else [classes.grad, referred.grad]
     assert all(part is not None and part.isfinite().all() for part in parts)
     assert max(part.abs().max().item() for part in parts if part is not None) > 0.2
-    assert all(value.isfinite().all() for value in vars(output).values())
+    assert all(value.isfinite().all() for value in vars(output).values() if value is not None)
 
 
 def test_a_view_alone_shows_what_is_referred_to() -> None:

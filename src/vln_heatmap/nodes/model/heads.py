@@ -20,6 +20,23 @@ from vln_heatmap.nodes.model.upsampling import Guides, Upsampling
 from vln_heatmap.params import HeadParams
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What heatmaps were made from, for losses that look inside.
+
+    Attributes:
+        geometry: patch tokens of the geometry model [B, T, 2C, h', w'].
+        features: standardised features of the 2-D encoder [B, T, C, g, g].
+        tokens: fused tokens that have read the instruction [B, T, D, g, g].
+        attention: of the instruction to the cells of each current view, logits [B, N, g, g].
+    """
+
+    geometry: Tensor
+    features: Tensor
+    tokens: Tensor
+    attention: Tensor
+
+
 @dataclass
 class HeatmapOutput:
     """Predictions for N current views with K keyframes each, on the heatmap grid h x w.
@@ -31,6 +48,7 @@ class HeatmapOutput:
         class_logits: [B, N, K, 3, h, w], co-visible / occluded / outside, regardless of the instruction;
             None for single views, where everything is seen.
         referred_logits: [B, N, h, w], what the instruction refers to in the current view.
+        evidence: what these were made from; None if it was not asked for.
     """
 
     mask_logits: Tensor
@@ -38,6 +56,7 @@ class HeatmapOutput:
     validity_logits: Tensor
     class_logits: Tensor | None
     referred_logits: Tensor
+    evidence: Evidence | None = None
 
     @property
     def distribution(self) -> Tensor:
@@ -314,10 +333,20 @@ class ReferringHead(nn.Module):
             text: [M, L] state that sums up the instruction.
             detail: [M, C, h, w] fine structure; guides: of each step [M, C, s, s], see ``upsampling``.
         """
-        cells = self.cell(torch.cat([tokens, states], dim=1).movedim(1, -1))  # [M, g, g, width]
-        cells = (cells * self.text(text)[:, None, None]).movedim(-1, 1) + cells.movedim(-1, 1)
+        cells, query = self._cells(tokens, states), self.text(text)[:, None, None]  # [M, g, g, width]
+        cells = (cells * query).movedim(-1, 1) + cells.movedim(-1, 1)
         up = F.pixel_shuffle(self.up(self.block(cells)), 2)  # [M, C, 2g, 2g]
         return self.out(torch.cat([self.finer(up, guides), detail], dim=1))[:, 0]
+
+    def attention(self, tokens: Tensor, states: Tensor, text: Tensor) -> Tensor:
+        """How well each visual token matches the instruction, [M, g, g]: q·k / √width with the projections
+        that ``forward`` multiplies, arguments as there."""
+        cells, query = self._cells(tokens, states), self.text(text)[:, None, None]  # [M, g, g, width]
+        return (cells * query).sum(-1) / math.sqrt(cells.shape[-1])
+
+    def _cells(self, tokens: Tensor, states: Tensor) -> Tensor:
+        """Projected visual tokens [M, g, g, width]."""
+        return self.cell(torch.cat([tokens, states], dim=1).movedim(1, -1))
 
 
 class HeatmapHead(nn.Module):
