@@ -71,15 +71,17 @@ class PooledAuc:
 
 @dataclass(frozen=True)
 class MeanOf:
-    """Plain mean of other statistics; undefined parts do not count."""
+    """Plain mean of other statistics; undefined parts do not count, or with ``complete`` make it undefined."""
 
     parts: tuple[Statistic, ...]
+    complete: bool = False
 
     def values(self, weights: Floats) -> Floats:
         stacked = np.stack([part.values(weights) for part in self.parts])  # [P, R]
         known = np.isfinite(stacked)
         total = np.where(known, stacked, 0.0).sum(0)  # [R]
-        return np.where(known.any(0), total / np.maximum(known.sum(0), 1), np.nan)
+        enough = known.all(0) if self.complete else known.any(0)
+        return np.where(enough, total / np.maximum(known.sum(0), 1), np.nan)
 
 
 @dataclass(frozen=True)
