@@ -17,12 +17,23 @@ from typing import Any
 from torch import Tensor, nn
 
 from vln_heatmap.nodes.training.state import group, grouped
+from vln_heatmap.nodes.training.techniques.adversarial import Adversarial
 from vln_heatmap.nodes.training.techniques.base import Batch, BatchTechnique, Context, Objective, Predict
+from vln_heatmap.nodes.training.techniques.distillation import Distillation
+from vln_heatmap.nodes.training.techniques.lookalikes import Lookalikes
+from vln_heatmap.nodes.training.techniques.multi_scale import MultiScale
+from vln_heatmap.nodes.training.techniques.self_training import SelfTraining
 from vln_heatmap.nodes.training.techniques.teacher import Teachers
 from vln_heatmap.params.techniques import technique_params
 
 #: What acts on batches, by name; techniques that are not here act on the choice of samples alone.
-BATCH_TECHNIQUES: dict[str, Callable[[Any, Context], BatchTechnique]] = {}
+BATCH_TECHNIQUES: dict[str, Callable[[Any, Context], BatchTechnique]] = {
+    "hard_negatives": Lookalikes,
+    "multi_scale": MultiScale,
+    "distillation": Distillation,
+    "self_training": SelfTraining,
+    "adversarial": Adversarial,
+}
 
 
 class Techniques:
@@ -90,4 +101,5 @@ class Techniques:
         for name, technique in self._active.items():
             if own := group(name, tensors):
                 technique.load_state_dict(own)
-        self._stored = {k: t for k, t in tensors.items() if k.partition(".")[0] not in self._active}
+        others = set(BATCH_TECHNIQUES) - set(self._active)
+        self._stored = {k: t for k, t in tensors.items() if k.partition(".")[0] in others}

@@ -71,7 +71,7 @@ class Teacher:
         }
 
     def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
-        self.step = int(tensors["step"])
+        self.step, self._answered = int(tensors["step"]), None
         self.average.load({k.removeprefix("weights."): t for k, t in tensors.items() if k != "step"})
 
 
