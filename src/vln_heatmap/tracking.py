@@ -12,13 +12,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-_PARAMS_IN_BATCH = 100  # MLflow's limit
+_PARAMS_IN_BATCH, _METRICS_IN_BATCH = 100, 800  # MLflow's limits, the second less what else is sent with it
 
 
 def flat_parameters(value: Any, name: str) -> dict[str, str]:
@@ -104,12 +104,13 @@ class StageRuns:
             Param(key, value) for key, value in (params or {}).items() if (run_id, key) not in self._logged
         ]
         self._logged |= {(run_id, param.key) for param in new}
-        rest = {
-            "metrics": [Metric(key, value, now, 0) for key, value in (metrics or {}).items()],
-            "tags": [RunTag(key, value) for key, value in (tags or {}).items()],
-        }
-        for batch in _chunks(new, _PARAMS_IN_BATCH):
-            self._client.log_batch(run_id, params=batch, **rest)
+        rest = {"tags": [RunTag(key, value) for key, value in (tags or {}).items()]}
+        numbers = _chunks(
+            [Metric(key, value, now, 0) for key, value in (metrics or {}).items()], _METRICS_IN_BATCH
+        )
+        texts = _chunks(new, _PARAMS_IN_BATCH)
+        for some, batch in zip_longest(numbers, texts, fillvalue=[]):
+            self._client.log_batch(run_id, metrics=some, params=batch, **rest)
             rest = {}
         if any(rest.values()):
             self._client.log_batch(run_id, **rest)

@@ -100,6 +100,18 @@ def test_a_copy_in_another_process_writes_to_the_same_run(empty_tracking_db: Pat
     assert {m.step for m in client.get_metric_history(run_id, "loss")} == {0, 7}
 
 
+def test_trainings_under_a_name_share_a_run_and_no_curve(empty_tracking_db: Path, tmp_path: Path) -> None:
+    database = shutil.copy(empty_tracking_db, tmp_path / "mlflow.db")
+    client = MlflowClient(f"sqlite:///{database}")
+    run_id = client.create_run("0").info.run_id
+    whole = Tracker(f"sqlite:///{database}", run_id)
+    for value, name in enumerate(("plain", "other")):
+        with pickle.loads(pickle.dumps(whole.under("ablation").under(name))) as part:
+            part.log_metrics({"loss": value}, 1)
+    assert client.get_run(run_id).data.metrics == {"ablation/plain/loss": 0.0, "ablation/other/loss": 1.0}
+    assert not Tracker().under("nothing").active
+
+
 def test_catalog_entry_can_only_be_loaded() -> None:
     dataset = TrackerDataset(metadata={"kedro-viz": {"layer": "models"}})
     assert dataset.exists()

@@ -84,6 +84,15 @@ def shown(window: dict[str, Any]) -> list[int]:
     return window["frames"][:, 0, 0, 0].tolist()
 
 
+def test_keyframes_that_were_chosen_before_take_the_place_of_the_sampler_s(wall: FrameFeatures) -> None:
+    """Always when nothing is random, half the time in training."""
+    row = {"current": 9, "candidates": list(range(9)), "keyframes": (0, 1, 8)}
+    assert shown(get(windows(wall, row))) == [0, 1, 8, 9]
+    drawn = [tuple(shown(get(windows(wall, row, training=True), seed=seed))[:3]) for seed in range(200)]
+    assert 80 < drawn.count((0, 1, 8)) < 125
+    assert len(set(drawn)) > 30
+
+
 # --- targets ----------------------------------------------------------------------------------------------
 
 

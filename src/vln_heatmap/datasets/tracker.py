@@ -29,17 +29,23 @@ class Tracker:
     Args:
         tracking_uri: where MLflow keeps its runs.
         run_id: the run to write to; "" for nowhere.
+        prefix: stands before the name of every metric.
     """
 
-    def __init__(self, tracking_uri: str = "", run_id: str = "") -> None:
+    def __init__(self, tracking_uri: str = "", run_id: str = "", prefix: str = "") -> None:
         self.tracking_uri = tracking_uri
         self.run_id = run_id
+        self.prefix = prefix
         self._pending: list[tuple[str, float, int, int]] = []  # key, value, time in ms, step
         self._interval = _SEND_EVERY
         self._sent_at = time.monotonic()
 
-    def __reduce__(self) -> tuple[type[Tracker], tuple[str, str]]:
-        return type(self), (self.tracking_uri, self.run_id)
+    def __reduce__(self) -> tuple[type[Tracker], tuple[str, str, str]]:
+        return type(self), (self.tracking_uri, self.run_id, self.prefix)
+
+    def under(self, name: str) -> Tracker:
+        """A tracker of the same run whose metrics are called ``name/…``: for one of several trainings."""
+        return Tracker(self.tracking_uri, self.run_id, f"{self.prefix}{name}/")
 
     def __enter__(self) -> Tracker:
         return self
@@ -68,7 +74,9 @@ class Tracker:
         if not self.active:
             return
         now = time.time_ns() // 1_000_000
-        self._pending += [(name, float(value), now, int(step)) for name, value in metrics.items()]
+        self._pending += [
+            (f"{self.prefix}{name}", float(value), now, int(step)) for name, value in metrics.items()
+        ]
         if len(self._pending) >= _BATCH or time.monotonic() - self._sent_at >= self._interval:
             self.flush()
 

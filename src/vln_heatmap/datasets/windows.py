@@ -37,7 +37,8 @@ class WindowDataset:
     """Windows of K keyframes and a current view, with targets for one or several of them as the current view.
 
     Args:
-        samples: rows of the sample index, all of one task.
+        samples: rows of the sample index, all of one task. A column ``keyframes``, if there is one, holds
+            what takes the place of the sampler's choice in each.
         features: cached frames of the sequences.
         params: targets and augmentation.
         sample: a keyframe sampler's ``sample`` that needs no points.
@@ -102,7 +103,8 @@ class WindowDataset:
     ) -> tuple[list[int], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
         """Frames of the window (keyframes in order of time, then the current view) and who plays which role."""
         candidates, k = np.asarray(row.candidates, dtype=np.int64), self.keyframes
-        chosen = self._scattered(candidates, k, rng) if self.training else self.sample(candidates, k)
+        sample = self._sampler(row)
+        chosen = _scattered(candidates, k, sample, rng) if self.training else sample(candidates, k)
         frames = [*chosen.tolist(), int(row.current)]
         t = len(frames)
         current = np.array([t - 1])
@@ -119,13 +121,10 @@ class WindowDataset:
         frames += [frames[-1]] * (k + 1 - t)  # all windows of a batch have k + 1 frames
         return frames, current, keyframes, known
 
-    def _scattered(
-        self, candidates: NDArray[np.int64], k: int, rng: np.random.Generator
-    ) -> NDArray[np.int64]:
-        """Random keyframes: half the time the sampler's own choice with noise, else any k."""
-        if len(candidates) <= k or rng.random() < 0.5:
-            return self.sample(candidates, k, rng=rng)
-        return np.sort(rng.permutation(candidates)[:k])
+    def _sampler(self, row: Any) -> Sample:
+        """What chooses the keyframes of a row."""
+        chosen = getattr(row, "keyframes", None)
+        return self.sample if chosen is None else lambda *_, **__: np.asarray(chosen, dtype=np.int64)
 
     def _targets(
         self,
@@ -155,6 +154,15 @@ class WindowDataset:
         stacked = {name: np.stack([view[name] for view in views]) for name in views[0]}
         stacked["valid"] = stacked["valid"] & known
         return stacked
+
+
+def _scattered(
+    candidates: NDArray[np.int64], k: int, sample: Sample, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Random keyframes: half the time the sampler's own choice with noise, else any k."""
+    if len(candidates) <= k or rng.random() < 0.5:
+        return sample(candidates, k, rng=rng)
+    return np.sort(rng.permutation(candidates)[:k])
 
 
 def view_targets(
