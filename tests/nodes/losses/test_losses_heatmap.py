@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vln_heatmap.nodes.losses.heatmap import (
-    HeatmapLoss,
+from vln_heatmap.nodes.losses.elementary import (
     covisibility_loss,
     dice_loss,
     distribution_loss,
     mask_loss,
     validity_loss,
 )
+from vln_heatmap.nodes.losses.heatmap import HeatmapLoss
 from vln_heatmap.params import LossParams, LossWeights
 
 B, N, K, H, W = 2, 2, 3, 4, 5
@@ -192,7 +192,7 @@ def test_the_total_is_the_weighted_sum_of_its_parts_and_a_part_of_weight_0_needs
 def test_a_missing_target_and_a_loss_without_parts_are_refused():
     targets = random_targets()
     del targets["classes"]
-    with pytest.raises(KeyError, match="'classes' needs the target 'classes'"):
+    with pytest.raises(KeyError, match="part 'classes' needs 'classes'"):
         HeatmapLoss(LossParams(weights=ALL))(random_output(), targets)
     nothing = LossWeights(mask=0, dice=0, distribution=0, classes=0, validity=0)
     with pytest.raises(ValueError, match=r"set at least one of loss\.weights"):

@@ -1,8 +1,7 @@
-"""Losses of frame-indexed heatmaps: is it seen, how is it spread, is anything seen at all, and why not.
+"""All parts of the heatmap loss by name, and their weighted sum.
 
-Invariant: each loss has its minimum where the prediction equals the target, soft targets included, and no
-setting of ``LossParams`` moves that minimum. Where no truth is known (padding, missing depth) neither a loss
-nor a gradient arises.
+Invariant: a part of weight 0 is not computed and needs nothing of the batch. Every part is a mean within each
+window and then over windows, so that the loss of a batch is the mean of the losses of its windows.
 
 Shapes: B windows, N current views a window, K keyframes a view, heatmap grid h x w. Pretraining on single
 views is the case N = K = 1.
@@ -11,147 +10,160 @@ views is the case N = K = 1.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from vln_heatmap.nodes.losses.weighting import weighted_sum, window_mean
-from vln_heatmap.params import LossParams
+from vln_heatmap.nodes.losses.elementary import (
+    covisibility_loss,
+    dice_loss,
+    distribution_loss,
+    known_logits,
+    mask_loss,
+    validity_loss,
+)
+from vln_heatmap.nodes.losses.end_to_end import continuity_loss
+from vln_heatmap.nodes.losses.finetuning import distinctness_loss, entropy_loss, temporal_loss
+from vln_heatmap.nodes.losses.levels.coherence import coherence_loss, view_images
+from vln_heatmap.nodes.losses.levels.correspondence import correspondence_loss, token_similarity
+from vln_heatmap.nodes.losses.levels.discrimination import discrimination_loss
+from vln_heatmap.nodes.losses.levels.geometric import distinct_pairs, geometric_loss
+from vln_heatmap.nodes.losses.levels.reasoning import attention_loss, contrast_loss, differing
+from vln_heatmap.nodes.losses.pretraining import alignment_loss, gradient_loss
+from vln_heatmap.nodes.losses.warping import coarser, view_warps
+from vln_heatmap.nodes.losses.weighting import weighted_sum
+from vln_heatmap.params import Form, LossParams
 
 Targets = Mapping[str, Any]
 
 
-def full_precision(x: Tensor) -> Tensor:
-    """Half precision becomes float32; float32 and float64 stay."""
-    return x.float() if x.dtype in {torch.float16, torch.bfloat16} else x
+@dataclass(frozen=True)
+class LossInputs:
+    """What a part may look at; ``wrong`` is the output for the wrong instructions, if it was computed."""
+
+    output: Any
+    batch: Targets
+    params: LossParams
+    wrong: Any = None
+
+    @cached_property
+    def weight(self) -> Tensor:
+        """Known cells [B, N, K, h, w]: those of real keyframes where the current view has depth."""
+        weight = self.batch["keyframe_mask"][..., None, None] * self.batch["pixel_weight"]
+        return weight.expand_as(self.output.mask_logits)
+
+    @cached_property
+    def valid(self) -> Tensor:
+        """Real keyframes of which something is seen [B, N, K] bool."""
+        return self.batch["valid"] & self.batch["keyframe_mask"]
+
+    @cached_property
+    def masks(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Probabilities, targets and weights [B, N, K, h, w] of the masks, of one type."""
+        probability = known_logits(self.output.mask_logits, self.weight).sigmoid()
+        like = probability.dtype
+        return probability, self.batch["mask"].to(like), self.weight.to(like)
+
+    @property
+    def distributions(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits and targets [B, N, K, h, w] of the distributions, and where there is one [B, N, K] bool."""
+        return self.output.distribution_logits, self.batch["distribution"], self.valid
+
+    @property
+    def balance(self) -> dict[str, float]:
+        """Weighting of cells in masks."""
+        return {"positive_weight": self.params.positive_weight, "focal": self.params.focal}
+
+    @property
+    def evidence(self) -> Any:
+        """Tokens in the output.
+
+        Raises:
+            KeyError: the model was not asked for them.
+        """
+        if self.output.evidence is None:
+            raise KeyError("evidence (call the model with evidence=True)")
+        return self.output.evidence
+
+    def form(self, name: str) -> Form:
+        """Form of a part that has two."""
+        return getattr(self.params.forms, name)
 
 
-def _known(logits: Tensor, weight: Tensor) -> Tensor:
-    """Logits with 0 where the weight is 0, so that whatever a model leaves there cannot become NaN."""
-    return full_precision(logits).masked_fill(weight.expand(logits.shape) == 0, 0.0)
+def _geometric(x: LossInputs) -> Tensor:
+    geometry = (x.batch["view_depth"], x.batch["view_pose"], x.batch["intrinsics"])
+    warps = view_warps(*geometry, occlusion=x.params.occlusion)
+    pairs = distinct_pairs(x.batch["current"], warps)
+    frames = (x.batch["keyframes"], x.batch["keyframe_mask"])
+    return geometric_loss(*x.masks, *frames, warps, pairs, form=x.form("geometric"))
 
 
-def mask_loss(
-    logits: Tensor, target: Tensor, weight: Tensor, *, positive_weight: float = 1.0, focal: float = 0.0
-) -> Tensor:
-    """Binary cross-entropy with soft targets, mean over known pixels.
-
-    -[t log p + (1 - t) log(1 - p)] with p = sigmoid(logit), times |p - t|^focal, in a mean in which a pixel
-    counts w (1 + (positive_weight - 1) t) times. At p = t it equals the entropy of t (0 if focal > 0). Both
-    weightings depend on p only through |p - t|, so the minimum stays at p = t.
-
-    Args:
-        logits, target: [B, ..., h, w]; target in [0, 1].
-        weight: [B, ..., h, w], broadcastable; 0 = unknown.
-        positive_weight: how much more a pixel of target 1 counts than one of target 0.
-        focal: exponent of the quality focal loss (Li et al., Generalized Focal Loss, NeurIPS 2020, eq. 4).
-    """
-    logits = _known(logits, weight)
-    target = target.to(logits.dtype)
-    loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")  # [B, ..., h, w]
-    if focal:
-        loss = loss * (logits.sigmoid() - target).abs().pow(focal)
-    return window_mean(loss, weight * (1 + (positive_weight - 1) * target))
+def _alignment(x: LossInputs) -> Tensor:
+    index = x.batch["current"]  # [B, N]
+    tokens = x.evidence.tokens[torch.arange(len(index), device=index.device)[:, None], index]
+    depth, intrinsics = coarser(x.batch["view_depth"], x.batch["intrinsics"], tokens.shape[-2:])
+    warps = view_warps(depth, x.batch["view_pose"], intrinsics, occlusion=x.params.occlusion)
+    options: dict[str, Any] = {"form": x.form("alignment"), "temperature": x.params.temperature}
+    return alignment_loss(tokens, warps, distinct_pairs(index, warps), **options)
 
 
-def dice_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Soft Dice with squared denominator, per map, then the mean over known maps.
-
-    1 - (2 sum(p t) + 1) / (sum(p^2) + sum(t^2) + 1), sums over known pixels (Milletari et al., V-Net, 3DV
-    2016, eq. 1). The squares put the minimum, 0, at p = t for soft targets too; the ones make an empty target
-    with an empty prediction a perfect match.
-
-    Args:
-        logits, target: [B, ..., h, w]; target in [0, 1].
-        weight: [B, ..., h, w], broadcastable; 0 = unknown.
-    """
-    probability = _known(logits, weight).sigmoid()  # [B, ..., h, w]
-    target = target.to(probability.dtype)
-    weight = weight.to(probability.dtype).expand_as(target)
-    overlap = (weight * probability * target).sum((-2, -1))  # [B, ...]
-    sizes = (weight * (probability.square() + target.square())).sum((-2, -1))
-    return window_mean(1 - (2 * overlap + 1) / (sizes + 1), weight.amax((-2, -1)) > 0)
+def _correspondence(x: LossInputs) -> Tensor:
+    frames, size = (x.batch["current"], x.batch["keyframes"]), x.output.mask_logits.shape[-2:]
+    vggt, encoder = (
+        share * token_similarity(tokens, *frames, size)
+        for share, tokens in zip(x.params.similarity, (x.evidence.geometry, x.evidence.features), strict=True)
+    )
+    return correspondence_loss(*x.masks, vggt + encoder, form=x.form("correspondence"))
 
 
-def distribution_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Cross-entropy of a distribution over the map, mean over the maps that have one.
-
-    -sum_p t_p log softmax(logits)_p over the h * w pixels; its minimum is the entropy of t.
-
-    Args:
-        logits: [B, ..., h, w].
-        target: [B, ..., h, w], not negative, each valid map sums to 1.
-        valid: [B, ...] bool, false where the target is no distribution.
-    """
-    log_p = _known(logits, valid[..., None, None]).flatten(-2).log_softmax(-1)  # [B, ..., h*w]
-    cross_entropy = -(target.flatten(-2).to(log_p.dtype) * log_p).sum(-1)  # [B, ...]
-    return window_mean(cross_entropy, valid)
+def _coherence(x: LossInputs) -> Tensor:
+    images = view_images(x.batch["frames"], x.batch["current"], tuple(x.output.mask_logits.shape[-2:]))
+    return coherence_loss(*x.masks, images, form=x.form("coherence"), edges=x.params.edges)
 
 
-def covisibility_loss(
-    logits: Tensor, target: Tensor, weight: Tensor, *, class_weights: tuple[float, ...] = (1.0, 1.0, 1.0)
-) -> Tensor:
-    """Cross-entropy of soft classes, mean over known pixels.
-
-    -sum_c t_c log softmax(logits)_c, in a mean in which a pixel counts w sum_c(class_weight_c t_c) times; its
-    minimum is the entropy of t.
-
-    Args:
-        logits, target: [B, ..., C, h, w]; target sums to 1 over C where it is known.
-        weight: [B, ..., h, w], broadcastable; 0 = unknown.
-        class_weights: how much a pixel of each class counts.
-    """
-    log_p = _known(logits, weight.unsqueeze(-3)).log_softmax(-3)  # [B, ..., C, h, w]
-    target = target.to(log_p.dtype)
-    counts = (log_p.new_tensor(class_weights).view(-1, 1, 1) * target).sum(-3)  # [B, ..., h, w]
-    return window_mean(-(target * log_p).sum(-3), weight * counts)
+def _reasoning(x: LossInputs) -> Tensor:
+    known = x.batch["pixel_weight"].squeeze(2)  # [B, N, h, w]
+    total = attention_loss(x.evidence.attention, x.batch["referred"], known)
+    if not x.params.contrast:
+        return total
+    if x.wrong is None:
+        raise KeyError("wrong (the output for wrong_instructions(batch); or set loss.contrast to 0)")
+    logits, wrong = x.output.mask_logits, x.wrong.mask_logits
+    differs = differing(x.batch, logits.device)
+    loss = contrast_loss(logits, wrong, x.batch["mask"], x.weight, differs, margin=x.params.margin)
+    return total + x.params.contrast * loss
 
 
-def validity_loss(logits: Tensor, valid: Tensor, weight: Tensor) -> Tensor:
-    """Binary cross-entropy of "is there anything to see", mean over real keyframes.
-
-    Args:
-        logits: [B, ...].
-        valid: [B, ...] bool or soft in [0, 1].
-        weight: [B, ...], 0 where there is no keyframe.
-    """
-    logits = _known(logits, weight)
-    loss = F.binary_cross_entropy_with_logits(logits, valid.to(logits.dtype), reduction="none")  # [B, ...]
-    return window_mean(loss, weight)
-
-
-def _weight(t: Targets) -> Tensor:
-    """Known pixels [B, N, K, h, w]: those of real keyframes where the current view has depth."""
-    return t["keyframe_mask"][..., None, None] * t["pixel_weight"]
-
-
-def _mask(output: Any, t: Targets, params: LossParams) -> Tensor:
-    balance = {"positive_weight": params.positive_weight, "focal": params.focal}
-    return mask_loss(output.mask_logits, t["mask"], _weight(t), **balance)
-
-
-def _referred(output: Any, t: Targets, params: LossParams) -> Tensor:
-    balance = {"positive_weight": params.positive_weight, "focal": params.focal}
-    return mask_loss(output.referred_logits, t["referred"], t["pixel_weight"].squeeze(2), **balance)
-
-
-def _classes(output: Any, t: Targets, params: LossParams) -> Tensor:
-    weights = params.class_weights
-    return covisibility_loss(output.class_logits, t["classes"], _weight(t), class_weights=weights)
-
-
-#: Every part of the loss by the name of its weight.
-PARTS: dict[str, Callable[[Any, Targets, LossParams], Tensor]] = {
-    "mask": _mask,
-    "dice": lambda output, t, _: dice_loss(output.mask_logits, t["mask"], _weight(t)),
-    "distribution": lambda output, t, _: distribution_loss(
-        output.distribution_logits, t["distribution"], t["valid"] & t["keyframe_mask"]
+#: Every part of the loss by the name of its weight. Formulas: docs/losses.md.
+PARTS: dict[str, Callable[[LossInputs], Tensor]] = {
+    "mask": lambda x: mask_loss(x.output.mask_logits, x.batch["mask"], x.weight, **x.balance),
+    "dice": lambda x: dice_loss(x.output.mask_logits, x.batch["mask"], x.weight),
+    "distribution": lambda x: distribution_loss(*x.distributions),
+    "classes": lambda x: covisibility_loss(
+        x.output.class_logits, x.batch["classes"], x.weight, class_weights=x.params.class_weights
     ),
-    "classes": _classes,
-    "validity": lambda output, t, _: validity_loss(output.validity_logits, t["valid"], t["keyframe_mask"]),
-    "referred": _referred,
+    "validity": lambda x: validity_loss(x.output.validity_logits, x.batch["valid"], x.batch["keyframe_mask"]),
+    "referred": lambda x: mask_loss(
+        x.output.referred_logits, x.batch["referred"], x.batch["pixel_weight"].squeeze(2), **x.balance
+    ),
+    "gradient": lambda x: gradient_loss(*x.masks, form=x.form("gradient")),
+    "alignment": _alignment,
+    "distinctness": lambda x: distinctness_loss(*x.distributions, form=x.form("distinctness")),
+    "temporal": lambda x: temporal_loss(
+        *x.distributions, form=x.form("temporal"), variation=x.params.published_variation
+    ),
+    "entropy": lambda x: entropy_loss(
+        *x.distributions, form=x.form("entropy"), entropy=x.params.published_entropy
+    ),
+    "continuity": lambda x: continuity_loss(*x.masks, form=x.form("continuity")),
+    "geometric": _geometric,
+    "correspondence": _correspondence,
+    "coherence": _coherence,
+    "reasoning": _reasoning,
+    "discrimination": lambda x: discrimination_loss(*x.masks, x.valid, form=x.form("discrimination")),
 }
 
 
@@ -159,37 +171,46 @@ class HeatmapLoss:
     """Weighted sum of the parts whose weight is above 0.
 
     Args:
-        params: weights and balancing.
+        params: weights, forms and constants.
     """
 
     def __init__(self, params: LossParams) -> None:
         self.params = params
-        self.weights = {name: w for name, w in params.weights.model_dump().items() if w > 0}
+        self.weights = params.weights.model_dump()
 
-    def __call__(self, output: Any, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(
+        self, output: Any, batch: Targets, weights: Mapping[str, float] | None = None, *, wrong: Any = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a batch.
 
         Args:
             output: model output with mask_logits [B, N, K, h, w], distribution_logits [B, N, K, h, w],
-                validity_logits [B, N, K], class_logits [B, N, K, 3, h, w], referred_logits [B, N, h, w]
-                (only those of the parts in use).
-            targets: ``mask`` [B, N, K, h, w] in [0, 1]; ``distribution`` [B, N, K, h, w]; ``valid`` [B, N, K]
+                validity_logits [B, N, K], class_logits [B, N, K, 3, h, w], referred_logits [B, N, h, w] and
+                ``evidence`` (only those of the parts in use).
+            batch: ``mask`` [B, N, K, h, w] in [0, 1]; ``distribution`` [B, N, K, h, w]; ``valid`` [B, N, K]
                 bool; ``classes`` [B, N, K, 3, h, w] fractions; ``referred`` [B, N, h, w] in [0, 1];
                 ``pixel_weight`` [B, N, 1, h, w], 0 where the current depth is missing; ``keyframe_mask``
-                [B, N, K] bool, false for padding.
+                [B, N, K] bool, false for padding. Parts that look further need ``current`` [B, N],
+                ``keyframes`` [B, N, K], ``frames`` [B, T, 3, S, S], ``instruction`` (B texts), ``view_depth``
+                [B, N, h, w] metres (0 = unknown), ``view_pose`` [B, N, 4, 4] camera_to_world, ``intrinsics``
+                [B, 3, 3] in cells.
+            weights: by name of the part, in place of the parameters'; a part that is not named has 0.
+            wrong: output for the wrong instructions; see ``LossParams.needs`` and ``wrong_instructions``.
 
         Returns:
             The total, and every part without its weight (both scalars).
 
         Raises:
-            KeyError: a part is in use and its target is missing.
+            KeyError: a part is in use and what it needs is missing, or there is no part of that name.
+            ValueError: every weight is 0.
         """
-        parts = {}
-        for name in self.weights:
+        chosen = {name: w for name, w in (self.weights if weights is None else weights).items() if w > 0}
+        inputs, parts = LossInputs(output, batch, self.params, wrong), {}
+        for name in chosen:
+            if name not in PARTS:
+                raise KeyError(f"loss parts are {sorted(PARTS)}, got {name!r}")
             try:
-                parts[name] = PARTS[name](output, targets, self.params)
+                parts[name] = PARTS[name](inputs)
             except KeyError as error:
-                raise KeyError(
-                    f"loss part {name!r} needs the target {error}; got {sorted(targets)}"
-                ) from None
-        return weighted_sum(parts, self.weights), parts
+                raise KeyError(f"loss part {name!r} needs {error}; got {sorted(batch)}") from None
+        return weighted_sum(parts, chosen), parts

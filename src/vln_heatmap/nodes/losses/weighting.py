@@ -12,20 +12,28 @@ import torch
 from torch import Tensor
 
 
-def window_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean within each window, then the mean over windows.
+def window_means(values: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean within each window.
 
     Args:
-        values: [B, ...] finite.
+        values: [B, ...] finite; axes of size 0 are allowed.
         weight: [B, ...] not negative, broadcastable to ``values``; bool or float.
 
     Returns:
-        Scalar mean_b (sum_i w_bi v_bi / sum_i w_bi); a window without weight contributes 0.
+        [B], sum_i w_bi v_bi / sum_i w_bi; 0 for a window without weight.
     """
-    weight = weight.to(values.dtype).expand_as(values).reshape(len(values), -1)  # [B, I]
-    total = weight.sum(1)  # [B]
-    mean = (weight * values.reshape(len(values), -1)).sum(1) / total.clamp_min(torch.finfo(values.dtype).tiny)
-    return mean.mean()
+    weight = weight.to(values.dtype).expand_as(values)
+    if values.dim() > 1:
+        weight, values = weight.flatten(1), values.flatten(1)  # [B, I]
+        total, values = weight.sum(1), (weight * values).sum(1)  # [B]
+    else:
+        total, values = weight, weight * values
+    return values / total.clamp_min(torch.finfo(values.dtype).tiny)
+
+
+def window_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean within each window, then the mean over windows: a scalar; see :func:`window_means`."""
+    return window_means(values, weight).mean()
 
 
 def weighted_sum(parts: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:

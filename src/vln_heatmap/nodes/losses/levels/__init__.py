@@ -1,0 +1,1 @@
+"""The five spatial levels: geometric, correspondence, coherence, reasoning, discrimination."""
