@@ -53,7 +53,7 @@ def safe_id(name: Any, *, file: Path, row: int | None = None) -> str:
         raise RefusedError(file, str(error), row=row) from error
 
 
-def decode_image(data: Any, *, file: Path, row: int, grey16: bool = False) -> NDArray:
+def decode_image(data: Any, *, file: Path, row: int | None, grey16: bool = False) -> NDArray:
     """PNG or JPEG bytes to [H, W, 3] uint8; with ``grey16`` a 16-bit PNG to [H, W] uint16.
 
     Raises:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from vln_heatmap.datasets.sequence import FRAME_COLUMNS, MODALITIES, SCHEMA_VERSION, Sequence
 from vln_heatmap.interchange.checks import RefusedError
+from vln_heatmap.params import RgbdParams
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,13 @@ class Stated:
         hfov: horizontal field of view in degrees.
         fps: frames a second.
         drop: modalities to leave out although the files have them, for instance a robot arm's state.
+        rgbd: how much of a real camera's recording is read, and at what size.
     """
 
     hfov: float = 90.0
     fps: float = 10.0
     drop: frozenset[str] = frozenset()
+    rgbd: RgbdParams = field(default_factory=RgbdParams)
 
 
 class Source(Protocol):

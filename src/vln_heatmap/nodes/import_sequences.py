@@ -29,6 +29,7 @@ from vln_heatmap.interchange.checks import RefusedError
 from vln_heatmap.interchange.incoming import Source, Stated
 from vln_heatmap.interchange.lerobot_reader import LeRobotFolder
 from vln_heatmap.interchange.parquet_episodes import ParquetEpisodes
+from vln_heatmap.interchange.rgbd_folders import RgbdFolders
 from vln_heatmap.interchange.streamvln import StreamVLNFolder
 from vln_heatmap.params import ImportParams
 
@@ -38,6 +39,7 @@ FORMATS: dict[str, Callable[[Path, Stated], Source]] = {
     "lerobot": LeRobotFolder,
     "episodes": ParquetEpisodes,
     "streamvln": StreamVLNFolder,
+    "rgbd": RgbdFolders,
 }
 
 
@@ -58,7 +60,7 @@ def import_sequences(unfinished: Mapping[str, frozenset[str]], params: ImportPar
     folder = Path(params.source)
     if not folder.is_dir():
         raise FileNotFoundError(f"import.source: there is no folder {folder}")
-    stated = Stated(params.hfov, params.fps, frozenset(params.drop))
+    stated = Stated(params.hfov, params.fps, frozenset(params.drop), params.rgbd)
     source = FORMATS[params.format](folder, stated)
     plan = StorePlan(fingerprint(folder, params), source.ids)
     return CollectionStream(

@@ -58,7 +58,14 @@ from vln_heatmap.params.training import (
     TrainParams,
     WindowParams,
 )
-from vln_heatmap.params.use import EvaluateParams, ExportParams, ImportParams, LeRobotParams, PredictParams
+from vln_heatmap.params.use import (
+    EvaluateParams,
+    ExportParams,
+    ImportParams,
+    LeRobotParams,
+    PredictParams,
+    RgbdParams,
+)
 
 __all__ = [
     "LOSS_NEEDS",
@@ -100,6 +107,7 @@ __all__ = [
     "PredictParams",
     "PretrainSampleParams",
     "QualityParams",
+    "RgbdParams",
     "SamplerBenchmarkParams",
     "SamplingParams",
     "ScheduleParams",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from vln_heatmap.params.base import Params
 from vln_heatmap.params.simulation import VideoParams
@@ -71,10 +71,29 @@ class ExportParams(Params):
     lerobot: LeRobotParams = LeRobotParams()
 
 
+ImportFormat = Literal[InterchangeFormat, "rgbd"]
+
+
+class RgbdParams(Params):
+    """How much of a recording of a real camera is read, and at what size."""
+
+    stride: int = Field(1, ge=1, le=10_000, description="every so many frames of the recording one is taken")
+    length: int = Field(
+        64, ge=2, le=100_000, description="frames of a sequence, at most: a longer recording becomes several"
+    )
+    sequences: int | None = Field(
+        None, ge=1, le=100_000, description="of a recording, at most, spread evenly over it; None = all"
+    )
+    width: int = Field(224, ge=16, le=2048, multiple_of=2, description="of the images, in pixels")
+    intrinsics: tuple[PositiveFloat, PositiveFloat, float, float] | None = Field(
+        None, description="fx, fy, cx, cy of the colour images in pixels, where no file says them"
+    )
+
+
 class ImportParams(Params):
     """Where the walks of another project lie, and what their files do not say."""
 
-    format: InterchangeFormat = "episodes"
+    format: ImportFormat = "episodes"
     source: str | None = Field(None, min_length=1, description="folder")
     hfov: float = Field(90.0, gt=10, lt=170, description="degrees, where the data does not say it")
     fps: float = Field(10.0, gt=0, le=240, description="where the data does not say it")
@@ -82,4 +101,5 @@ class ImportParams(Params):
         (), description="modalities to leave out"
     )
     strict: bool = Field(False, description="stop at the first broken episode instead of leaving it out")
+    rgbd: RgbdParams = RgbdParams()
     video: VideoParams = VideoParams()
