@@ -46,6 +46,9 @@ class TrainParams(Params):
         "no", description="auto = bf16 where the hardware has it, else no"
     )
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    compile: Literal["no", "inductor", "aot_eager", "eager"] = Field(
+        "no", description="backend of torch.compile for the model in training; no = not compiled"
+    )
     threads: int | None = Field(None, ge=1, le=1024, description="of torch on the CPU; null = as they are")
     num_workers: int = Field(1, ge=0, le=256, description="processes that prepare batches; 0 = none")
     prefetch: int = Field(4, ge=1, le=256, description="batches each worker prepares ahead")

@@ -141,7 +141,7 @@ def test_a_history_survives_the_way_through_a_tensor():
     history.add({"loss": 0.1})
     history.add({"loss": 1 / 3})
     history.extend_last({"val/auc": 0.7})
-    again = History.from_tensor(*history.tensor())
+    again = History.from_tensor(*history.tensor(), history.phases)
     again.add({"loss": math.pi})
     frame = again.frame()
     assert frame["step"].tolist() == [1, 2, 3]

@@ -17,14 +17,22 @@ if TYPE_CHECKING:
 
 
 class History:
-    """Growing table of numbers by step."""
+    """Growing table of numbers by step, each step in an epoch of a phase.
 
-    def __init__(self, rows: list[dict[str, float]] | None = None) -> None:
-        self.rows = rows or []
+    Attributes:
+        rows: numbers by step; ``phase`` is an index into ``phases``.
+        phases: names of the phases so far.
+    """
 
-    def add(self, numbers: Mapping[str, float]) -> None:
+    def __init__(self, rows: list[dict[str, float]] | None = None, phases: list[str] | None = None) -> None:
+        self.rows, self.phases = rows or [], phases or []
+
+    def add(self, numbers: Mapping[str, float], *, phase: str = "train", epoch: int = 0) -> None:
         """Append the next step."""
-        self.rows.append({"step": float(len(self.rows) + 1), **numbers})
+        if phase not in self.phases:
+            self.phases.append(phase)
+        place = {"phase": float(self.phases.index(phase)), "epoch": float(epoch)}
+        self.rows.append({"step": float(len(self.rows) + 1), **place, **numbers})
 
     def extend_last(self, numbers: Mapping[str, float]) -> None:
         """Add numbers to the last step."""
@@ -33,12 +41,15 @@ class History:
     def recent(self, count: int) -> dict[str, float]:
         """Means over the last ``count`` steps of the numbers that every one of them has."""
         rows = self.rows[-count:]
-        names = [name for name in rows[-1] if name != "step" and all(name in row for row in rows)]
+        names = [n for n in rows[-1] if n not in {"step", "phase", "epoch"} and all(n in row for row in rows)]
         return {name: sum(row[name] for row in rows) / len(rows) for name in names}
 
     def frame(self) -> pd.DataFrame:
-        """The table: ``step`` int64, everything else float64."""
-        return pd.DataFrame(self.rows).astype({"step": np.int64}) if self.rows else pd.DataFrame()
+        """The table: ``step`` and ``epoch`` int64, ``phase`` text, everything else float64."""
+        if not self.rows:
+            return pd.DataFrame()
+        table = pd.DataFrame(self.rows).astype({"step": np.int64, "epoch": np.int64})
+        return table.assign(phase=[self.phases[int(code)] for code in table["phase"]])
 
     def tensor(self) -> tuple[list[str], Tensor]:
         """Column names and values [steps, columns] float64."""
@@ -48,7 +59,7 @@ class History:
         return list(table.columns), torch.from_numpy(table.to_numpy(np.float64, copy=True))
 
     @classmethod
-    def from_tensor(cls, columns: list[str], values: Tensor) -> History:
+    def from_tensor(cls, columns: list[str], values: Tensor, phases: list[str]) -> History:
         """Inverse of ``tensor``."""
         rows = [dict(zip(columns, row, strict=True)) for row in values.tolist()]
-        return cls([{name: v for name, v in row.items() if not np.isnan(v)} for row in rows])
+        return cls([{name: v for name, v in row.items() if not np.isnan(v)} for row in rows], phases)

@@ -1,8 +1,9 @@
-"""The training loop of every stage: steps, validation, saved states.
+"""The training loop of every stage: epochs that a director plans, steps, validation, saved states.
 
 Invariant: on a CPU a run that is killed at any step and started again gives bit for bit the losses and
 weights of a run that was not. That holds because everything a step depends on is either a function of (seed,
-step) or saved: the weights, their average, the optimiser's moments, the best weights so far and the history.
+step) or saved: the weights, their average, the optimiser's moments, the best weights so far, the history, what
+the loss remembers, and the director.
 """
 
 from __future__ import annotations
@@ -10,91 +11,53 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
-import pandas as pd
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch import nn
 from tqdm.auto import tqdm
 
 from vln_heatmap.datasets.checkpoint import TrainingState
-from vln_heatmap.nodes.training.ema import WeightAverage
-from vln_heatmap.nodes.training.history import History
-from vln_heatmap.nodes.training.loader import TrainingDataset, make_loader
-from vln_heatmap.nodes.training.machine import make_accelerator, torch_settings
-from vln_heatmap.nodes.training.optimizer import (
-    load_optimizer_tensors,
-    make_optimizer,
-    optimizer_tensors,
-    set_learning_rate,
+from vln_heatmap.nodes.training.base import (
+    Best,
+    DivergedError,
+    EpochLoss,
+    FixedLoss,
+    LossFunction,
+    MetricsLog,
+    TrainingResult,
+    Validate,
 )
-from vln_heatmap.nodes.training.order import SampleOrder
-from vln_heatmap.nodes.training.schedule import learning_rate_factor
-from vln_heatmap.nodes.training.seeds import Stream, torch_seed
-from vln_heatmap.nodes.training.state import copied, group, grouped, run_fingerprint, trained_tensors
+from vln_heatmap.nodes.training.director import Director, EpochPlan, EpochReport, SinglePhase
+from vln_heatmap.nodes.training.loader import Feed, TrainingDataset
+from vln_heatmap.nodes.training.machine import memory_share, torch_settings
+from vln_heatmap.nodes.training.report import diverged_report, epoch_report
+from vln_heatmap.nodes.training.snapshot import Progress, restore, snapshot
+from vln_heatmap.nodes.training.state import copied, run_fingerprint, trained_tensors
+from vln_heatmap.nodes.training.update import Updater
 from vln_heatmap.params import TrainParams
 
 _LOG = logging.getLogger(__name__)
 
-#: (model, batch on its device) -> total loss and its parts, scalars that carry gradients.
-LossFunction = Callable[[Any, Any], tuple[Tensor, Mapping[str, Tensor]]]
-#: (model with averaged weights, in evaluation mode) -> metrics.
-Validate = Callable[[Any], Mapping[str, float]]
-
-
-class MetricsLog(Protocol):
-    """Where live metrics go."""
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None: ...
-
-
-class DivergedError(RuntimeError):
-    """A loss or gradient is not finite."""
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best validation, its step, and the averaged weights (without frozen ones) that it was made with."""
-
-    step: int
-    metrics: dict[str, float]
-    tensors: dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a training gives.
-
-    Attributes:
-        state_dict: averaged weights of the whole model on the CPU: the best ones, or the last (``keep``).
-        history: one row a step: step, loss, loss/<part>, grad_norm, lr, samples_per_s, wait (share of the
-            time spent waiting for data) and, where validated, val/<metric>.
-        best: the best validation; None if nothing was validated.
-        last: averaged weights after the last step.
-    """
-
-    state_dict: dict[str, Tensor]
-    history: pd.DataFrame
-    best: Best | None
-    last: dict[str, Tensor]
+__all__ = ["DivergedError", "TrainingResult", "train"]
 
 
 def train(
     model: nn.Module,
-    loss_fn: LossFunction,
+    loss_fn: LossFunction | EpochLoss,
     dataset: TrainingDataset,
     params: TrainParams,
     *,
+    director: Director | None = None,
     state: TrainingState | None = None,
     tracker: MetricsLog | None = None,
     validate: Validate | None = None,
     weights: Any = None,
     fingerprint: str = "",
     name: str = "train",
+    leave_out: Collection[str] = (),
 ) -> TrainingResult:
     """Train ``model`` in place.
 
@@ -104,36 +67,30 @@ def train(
             over the windows of a batch, accumulation does not change it.
         dataset: training samples, and how they make a batch.
         params: everything else.
+        director: plans the epochs; None = one phase by ``params``.
         state: where the run is saved and resumed from; None = it cannot be resumed. The last state is left
             there: call ``state.clear()`` when the result is stored (in kedro: after the node's ``yield``).
         tracker: gets live metrics by the names of the history's columns.
-        validate: called every ``validate_every`` steps and after the last one, without gradients.
+        validate: called at the end of each epoch, without gradients, by every process.
         weights: [len(dataset)] relative frequencies of the samples; None = equal.
         fingerprint: names what the result depends on beside ``params`` and the shapes of the model: data,
-            model parameters, initial weights. A saved state of another one is not resumed.
+            model parameters, initial weights, the director's parameters. A saved state of another one is not
+            resumed.
         name: of the run, for the progress bar and the log.
+        leave_out: names of weights that the result does not hold.
 
     Raises:
-        DivergedError: a loss part or the gradient is not finite; the state that was saved last is kept.
+        DivergedError: a loss part or the gradient is not finite, and the director does not roll back; the state
+            that was saved last is kept.
         ValueError: the parameters do not fit the model, the data or the machine.
     """
-    order = SampleOrder(len(dataset), seed=params.seed, weights=weights)
+    loss = loss_fn if isinstance(loss_fn, EpochLoss) else FixedLoss(loss_fn)
     with torch_settings(params.threads):
-        run = _Run(model, loss_fn, params, fingerprint, state=state, tracker=tracker, name=name)
-        if run.step < params.steps:
-            run.steps(make_loader(dataset, order, params, start=run.step), validate)
-        return run.result()
-
-
-class _Objective(nn.Module):
-    """Model and loss as one module: Accelerate's wrappers hold for whatever of the model is called."""
-
-    def __init__(self, model: nn.Module, loss_fn: LossFunction) -> None:
-        super().__init__()
-        self.model, self.loss_fn = model, loss_fn
-
-    def forward(self, batch: Any) -> tuple[Tensor, Mapping[str, Tensor]]:
-        return self.loss_fn(self.model, batch)
+        updater = Updater(model, loss, params)
+        feed = Feed(dataset, params, weights=weights, rank=updater.rank, ranks=updater.ranks)
+        run = _Run(updater, director or SinglePhase(params), fingerprint, state, tracker, name)
+        run.epochs(feed, validate)
+        return run.result(leave_out)
 
 
 class _Run:
@@ -141,117 +98,182 @@ class _Run:
 
     def __init__(
         self,
-        model: nn.Module,
-        loss_fn: LossFunction,
-        params: TrainParams,
+        updater: Updater,
+        director: Director,
         fingerprint: str,
-        *,
         state: TrainingState | None,
         tracker: MetricsLog | None,
         name: str,
     ) -> None:
-        self.model, self.params, self.state, self.tracker, self.name = model, params, state, tracker, name
-        self.fingerprint = run_fingerprint(fingerprint, params, model)
-        self.accelerator = make_accelerator(params)
-        optimizer = make_optimizer(model, params.optimizer)
-        self.objective, self.optimizer = self.accelerator.prepare(_Objective(model, loss_fn), optimizer)
-        self.average = WeightAverage(model, decay=params.ema_decay)
-        self.history = History()
-        self.best: Best | None = None
-        self.step = 0  # updates done
-        self._restore()
+        self.updater, self.director, self.state, self.name = updater, director, state, name
+        self.model, self.params = updater.model, updater.params
+        self.main = updater.rank == 0
+        self.tracker = tracker if self.main else None
+        self.fingerprint = run_fingerprint(fingerprint, self.params, self.model)
+        stored = state.load(self.fingerprint) if state else None
+        self.progress = restore(updater, *stored) if stored else Progress()
+        self.saved = self.progress.step  # of the state that is stored
+        if stored:
+            director.load_state_dict(self.progress.director)
         self._announce()
 
-    def steps(self, loader: DataLoader, validate: Validate | None) -> None:
-        """All steps that are left, with batches from ``loader``."""
-        params, batches = self.params, iter(loader)
+    def epochs(self, feed: Feed, validate: Validate | None) -> None:
+        """All epochs that are left, with batches from ``feed``."""
         self.model.train()
         with tqdm(
-            total=params.steps, initial=self.step, desc=self.name, unit="step", disable=None
-        ) as progress:
-            while self.step < params.steps:
-                start = time.perf_counter()
-                micro_batches = list(islice(batches, params.accumulation))
-                waited = time.perf_counter() - start
-                numbers = self._update(micro_batches)
-                spent = time.perf_counter() - start
-                speed = {"samples_per_s": params.batch_size / spent, "wait": waited / spent}
-                self.history.add(numbers | speed)
-                self.step += 1
-                progress.update()
-                self._after_step(progress, validate)
+            total=self.director.expected_steps(),
+            initial=self.progress.step,
+            desc=self.name,
+            unit="step",
+            disable=None if self.main else True,
+        ) as bar:
+            while not self.progress.over:
+                plan = self._begin()
+                try:
+                    self._steps(plan, feed, bar)
+                except DivergedError as error:
+                    self._diverged(plan, error)
+                else:
+                    self._end(plan, self._validate(validate) if validate else {})
+                bar.total = max(self.director.expected_steps(), self.progress.step)
+            self._save()
 
-    def result(self) -> TrainingResult:
-        with self.average.applied():
-            last = copied(self.model.state_dict())
-        chosen = last | self.best.tensors if self.best and self.params.keep == "best" else last
-        return TrainingResult(chosen, self.history.frame(), self.best, last)
+    def result(self, leave_out: Collection[str]) -> TrainingResult:
+        """See ``TrainingResult``."""
+        best, stopped = self.progress.best, None
+        with self.updater.average.applied():
+            kept = {name: t for name, t in self.model.state_dict().items() if name not in leave_out}
+            last = copied(kept)
+        chosen = last | best.tensors if best and self.params.keep == "best" else last
+        events = self.director.events()
+        if self.progress.decision == "stop":
+            why = events[-1].cause if events else "the director gave no reason"
+            stopped = f"{self.name}: stopped after step {self.progress.step}: {why}"
+        return TrainingResult(chosen, self.progress.history.frame(), best, last, events, stopped)
 
-    def _update(self, micro_batches: list[Any]) -> dict[str, float]:
-        """One update of the weights and of their average; returns its numbers."""
-        params = self.params
-        factor = learning_rate_factor(self.step, params.steps, params.schedule)
-        set_learning_rate(self.optimizer, factor)
-        sums: dict[str, Tensor] = {}
-        for number, batch in enumerate(micro_batches):
-            torch.manual_seed(torch_seed(params.seed, Stream.STEP, self.step, number))
-            with self.accelerator.accumulate(self.objective):
-                total, parts = self.objective(_to_device(batch, self.accelerator.device))
-                self.accelerator.backward(total)
-            for key, part in {"loss": total, **{f"loss/{k}": v for k, v in parts.items()}}.items():
-                sums[key] = sums.get(key, torch.zeros_like(part)) + part.detach() / len(micro_batches)
-        sums["grad_norm"] = self.accelerator.clip_grad_norm_(self.model.parameters(), params.optimizer.clip)
-        numbers = dict(zip(sums, torch.stack([v.float() for v in sums.values()]).tolist(), strict=True))
-        self._check(numbers)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.average.update(self.step)
-        return numbers | {"lr": params.optimizer.lr * factor}
+    def _begin(self) -> EpochPlan:
+        """The plan of the epoch that begins, or goes on."""
+        progress = self.progress
+        plan = self.updater.shared(self.director.plan)
+        progress.director = self.director.state_dict()
+        self.numbers = dict(self.updater.begin(plan))
+        if progress.loss:
+            self.updater.loss.load_state_dict(progress.loss)
+            progress.loss = {}
+        return plan
 
-    def _check(self, numbers: Mapping[str, float]) -> None:
-        """Refuse an update by anything that is not finite. A gradient scaler deals with its own overflows."""
-        bad = [name for name, value in numbers.items() if not math.isfinite(value)]
-        if not bad or (bad == ["grad_norm"] and self.accelerator.scaler is not None):
-            return
-        what = next((name for name in bad if name.startswith("loss/")), bad[0])  # a part tells more
+    def _steps(self, plan: EpochPlan, feed: Feed, bar: Any) -> None:
+        """The steps of an epoch that are left.
+
+        States are saved before a step, also before the first one of an epoch, when all that the epoch changes
+        has been changed.
+        """
+        params, progress = self.params, self.progress
+        clip = params.optimizer.clip if plan.clip is None else plan.clip
+        end = progress.first + plan.steps
+        batches = feed.epoch(plan, progress.first, progress.step)
+        while progress.step < end:
+            if self._due(params.save_every):
+                self._save()
+            start = time.perf_counter()
+            micro_batches = list(islice(batches, params.accumulation))
+            waited = time.perf_counter() - start
+            factor = plan.lr_factors[progress.step - progress.first]
+            numbers = self.updater.update(micro_batches, progress.step, factor, clip)
+            spent = time.perf_counter() - start
+            speed = {"samples_per_s": params.batch_size / spent, "wait": waited / spent}
+            progress.history.add(numbers | speed | self.numbers, phase=plan.phase, epoch=plan.epoch)
+            progress.step += 1
+            bar.update()
+            self._log_recent(bar, end)
+
+    def _end(self, plan: EpochPlan, validation: Mapping[str, float]) -> None:
+        """Report the epoch, and do what the director decides."""
+        progress = self.progress
+        report = epoch_report(
+            plan,
+            progress.history.rows[progress.first :],
+            step=progress.step,
+            batch_size=self.params.batch_size,
+            validation=validation,
+            sample_losses=self.updater.sample_losses,
+            memory=memory_share(self.updater.accelerator.device),
+        )
+        self._decide(report)
+
+    def _diverged(self, plan: EpochPlan, error: DivergedError) -> None:
+        """Let the director decide what becomes of an epoch that broke off.
+
+        Raises:
+            DivergedError: it neither goes back to the best weights nor stops, or there are none.
+        """
+        progress = self.progress
         kept = "; the state that was saved last is kept" if self.state else ""
-        raise DivergedError(
-            f"{self.name}: {what} is {numbers[what]} at step {self.step + 1}{kept}. "
+        failure = DivergedError(
+            f"{self.name}: {error} at step {progress.step + 1}{kept}. "
             "Lower optimizer.lr or optimizer.clip, or look for targets that are not finite"
         )
+        if progress.best is None:
+            raise failure from None
+        self._decide(diverged_report(plan, step=progress.step, what=str(error).partition(" ")[0]))
+        if progress.decision not in {"rollback", "stop"}:
+            raise failure from None
 
-    def _after_step(self, progress: Any, validate: Validate | None) -> None:
-        """Live metrics, validation, saved state: each when it is due."""
-        if self._due(self.params.log_every):
-            recent = self.history.recent(self.params.log_every)
-            progress.set_postfix(loss=f"{recent['loss']:.4g}", samples_per_s=f"{recent['samples_per_s']:.3g}")
-            self._log_metrics(recent)
-        if validate and self._due(self.params.validate_every):
-            self._validate(validate)
-        if self.state and self._due(self.params.save_every):
-            self._save(self.state)
+    def _decide(self, report: EpochReport) -> None:
+        progress = self.progress
+        known = len(self.director.events())
+        progress.decision = self.updater.shared(lambda: self.director.report(report))
+        progress.director = self.director.state_dict()
+        progress.first = progress.step
+        self.updater.sample_losses = {}
+        for event in self.director.events()[known:]:
+            level = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.ERROR}[
+                event.severity
+            ]
+            change = f" ({event.before} -> {event.after})" if event.after is not None else ""
+            _LOG.log(level, "%s: %s %s: %s%s", self.name, event.kind, event.name, event.cause, change)
+        if progress.decision == "rollback":
+            self._roll_back()
+
+    def _roll_back(self) -> None:
+        best = self.progress.best
+        if best is None:
+            _LOG.warning("%s: no validation so far, so there is nothing to roll back to", self.name)
+            return
+        self.updater.go_back(best.tensors)
+        _LOG.warning("%s: back to the weights of step %d", self.name, best.step)
 
     def _due(self, every: int) -> bool:
-        return self.step % every == 0 or self.step == self.params.steps
+        return self.progress.step % every == 0
+
+    def _log_recent(self, bar: Any, end: int) -> None:
+        if self._due(self.params.log_every) or self.progress.step == end:
+            recent = self.progress.history.recent(self.params.log_every)
+            bar.set_postfix(loss=f"{recent['loss']:.4g}", samples_per_s=f"{recent['samples_per_s']:.3g}")
+            self._log_metrics(recent)
 
     def _log_metrics(self, metrics: Mapping[str, float]) -> None:
         if self.tracker:
-            self.tracker.log_metrics(metrics, self.step)
+            self.tracker.log_metrics(metrics, self.progress.step)
 
-    def _validate(self, validate: Validate) -> None:
+    def _validate(self, validate: Validate) -> dict[str, float]:
+        progress, updater = self.progress, self.updater
         self.model.eval()
-        with self.average.applied(), self.accelerator.autocast(), torch.no_grad():
-            metrics = {key: float(value) for key, value in validate(self.model).items()}
+        with updater.average.applied(), updater.accelerator.autocast(), torch.no_grad():
+            own = {key: float(value) for key, value in validate(self.model).items()}
+            metrics = updater.shared(lambda: own)
             better = self._is_better(metrics)
             if better:
-                self.best = Best(self.step, metrics, copied(trained_tensors(self.model)))
+                progress.best = Best(progress.step, metrics, copied(trained_tensors(self.model)))
         self.model.train()
         named = {f"val/{key}": value for key, value in metrics.items()}
-        self.history.extend_last(named)
+        progress.history.extend_last(named)
         self._log_metrics(named)
         text = ", ".join(f"{key} {value:.4g}" for key, value in metrics.items())
         mark = " (best so far)" if better else ""
-        _LOG.info("%s: step %d of %d: %s%s", self.name, self.step, self.params.steps, text, mark)
+        total = self.director.expected_steps()
+        _LOG.info("%s: step %d of %d: %s%s", self.name, progress.step, total, text, mark)
+        return metrics
 
     def _is_better(self, metrics: Mapping[str, float]) -> bool:
         name, sign = self.params.metric, 1 if self.params.mode == "max" else -1
@@ -259,52 +281,24 @@ class _Run:
             raise ValueError(f"metric must be one that validation computes: {sorted(metrics)}, got {name!r}")
         if math.isnan(metrics[name]):
             return False
-        return self.best is None or sign * metrics[name] > sign * self.best.metrics[name]
+        best = self.progress.best
+        return best is None or sign * metrics[name] > sign * best.metrics[name]
 
-    def _save(self, state: TrainingState) -> None:
-        columns, values = self.history.tensor()
-        scaler, best = self.accelerator.scaler, self.best
-        tensors = grouped(
-            weights=trained_tensors(self.model),
-            average=self.average.tensors,
-            best=best.tensors if best else {},
-            optimizer=optimizer_tensors(self.optimizer),
-            history={"values": values},
-        )
-        rest = {
-            "step": self.step,
-            "columns": columns,
-            "best": {"step": best.step, "metrics": best.metrics} if best else None,
-            "scaler": scaler.state_dict() if scaler else None,
-        }
-        state.save(self.fingerprint, tensors, rest)
-
-    def _restore(self) -> None:
-        stored = self.state.load(self.fingerprint) if self.state else None
-        if stored is None:
+    def _save(self) -> None:
+        """Save the state, if it is not what is stored already."""
+        if self.state is None or self.saved == self.progress.step:
             return
-        tensors, rest = stored
-        self.model.load_state_dict(group("weights", tensors), strict=False)
-        self.average.load(group("average", tensors))
-        load_optimizer_tensors(self.optimizer, group("optimizer", tensors))
-        if rest["best"]:
-            self.best = Best(**rest["best"], tensors=group("best", tensors))
-        if rest["scaler"]:
-            self.accelerator.scaler.load_state_dict(rest["scaler"])
-        self.history = History.from_tensor(rest["columns"], group("history", tensors)["values"])
-        self.step = rest["step"]
+        tensors, rest = snapshot(self.updater, self.progress)
+        if self.main:
+            self.state.save(self.fingerprint, tensors, rest)
+        self.saved = self.progress.step
 
     def _announce(self) -> None:
-        params, parameters = self.params, list(self.model.parameters())
+        params, parameters, accelerator = self.params, list(self.model.parameters()), self.updater.accelerator
         trained = sum(p.numel() for p in parameters if p.requires_grad)
         _LOG.info(
             "%s: %d of %d steps done, %d samples each, on %s, precision %s, %.2f M of %.2f M weights train",
-            *(self.name, self.step, params.steps, params.batch_size, self.accelerator.device),
-            *(self.accelerator.mixed_precision, trained / 1e6, sum(p.numel() for p in parameters) / 1e6),
+            *(self.name, self.progress.step, self.director.expected_steps(), params.batch_size),
+            *(accelerator.device, accelerator.mixed_precision),
+            *(trained / 1e6, sum(p.numel() for p in parameters) / 1e6),
         )
-
-
-def _to_device(batch: Any, device: torch.device) -> Any:
-    from accelerate.utils import send_to_device
-
-    return send_to_device(batch, device, non_blocking=True)

@@ -16,7 +16,7 @@ from vln_heatmap.params import OptimizerParams
 
 
 def parameter_groups(model: nn.Module, params: OptimizerParams) -> list[dict[str, Any]]:
-    """Groups by learning rate and decay; each has params, names, peak_lr, lr and weight_decay.
+    """Groups by learning rate and decay; each has params, names, peak_lr, lr, decays and weight_decay.
 
     ``lr_multipliers`` names modules by their path, or parts (``vln_heatmap.nodes.model.parts``): heads, lora, …
 
@@ -30,12 +30,13 @@ def parameter_groups(model: nn.Module, params: OptimizerParams) -> list[dict[str
     if unused := sorted(set(params.lr_multipliers) - set(paths.values())):
         parts = sorted({name.split(".")[0] for name in trainable})
         raise ValueError(f"lr_multipliers fits no trainable parameter: {unused}; the model has {parts}")
-    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    groups: dict[tuple[float, bool], dict[str, Any]] = {}
     for name, parameter in trainable.items():
         lr = params.lr * params.lr_multipliers.get(paths[name], 1.0)
-        decay = params.weight_decay if parameter.dim() >= 2 else 0.0
-        new = {"params": [], "names": [], "lr": lr, "peak_lr": lr, "weight_decay": decay}
-        group = groups.setdefault((lr, decay), new)
+        decays = parameter.dim() >= 2
+        decay = params.weight_decay if decays else 0.0
+        new = {"params": [], "names": [], "lr": lr, "peak_lr": lr, "weight_decay": decay, "decays": decays}
+        group = groups.setdefault((lr, decays), new)
         group["params"].append(parameter)
         group["names"].append(name)
     return list(groups.values())
@@ -60,6 +61,12 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
     """Give every group its peak learning rate times ``factor``."""
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"] * factor
+
+
+def set_weight_decay(optimizer: torch.optim.Optimizer, value: float) -> None:
+    """Decay every group that is decayed at all by ``value``."""
+    for group in optimizer.param_groups:
+        group["weight_decay"] = value if group["decays"] else 0.0
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

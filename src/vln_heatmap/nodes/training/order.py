@@ -46,15 +46,44 @@ class SampleOrder:
 
     def _shuffled(self, number: int) -> NDArray[np.int64]:
         rng = generator(self.seed, Stream.ORDER, number)
-        if self._edges is None:
-            return rng.permutation(self.size)
-        points = (rng.random() + np.arange(self.size)) / self.size  # [size] one in each 1/size of [0, 1)
-        points = np.minimum(points, np.nextafter(1.0, 0.0))
-        return rng.permutation(np.searchsorted(self._edges, points, side="right"))
+        return rng.permutation(self.size) if self._edges is None else _drawn(self._edges, self.size, rng)
 
     def __getitem__(self, position: int) -> int:
         number, place = divmod(position, self.size)
         return int(self.epoch(number)[place])
+
+
+class EpochOrder:
+    """Order of one epoch that has weights of its own: the places from ``first`` on.
+
+    Args:
+        count: places of the epoch.
+        first: position of its first one in the run.
+        epoch: its number in the run.
+        seed: of the order.
+        weights: [samples] relative frequencies. Sample i occurs floor or ceil of
+            count * weights_i / sum(weights) times.
+
+    Raises:
+        ValueError: weights that are no frequencies.
+    """
+
+    def __init__(self, count: int, first: int, *, epoch: int, seed: int, weights: ArrayLike) -> None:
+        given = np.asarray(weights, dtype=np.float64)
+        edges = _edges(given, len(given))
+        if edges is None:
+            edges = np.arange(1, len(given) + 1) / len(given)
+        self.first, self.indices = first, _drawn(edges, count, generator(seed, Stream.EPOCH, epoch))
+
+    def __getitem__(self, position: int) -> int:
+        return int(self.indices[position - self.first])
+
+
+def _drawn(edges: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Systematic sample [count] of the shares of [0, 1] that end at ``edges``, in random order."""
+    points = (rng.random() + np.arange(count)) / count  # [count] one in each 1/count of [0, 1)
+    points = np.minimum(points, np.nextafter(1.0, 0.0))
+    return rng.permutation(np.searchsorted(edges, points, side="right"))
 
 
 def _edges(weights: NDArray[np.float64], size: int) -> NDArray[np.float64] | None:
@@ -76,10 +105,21 @@ class Batches:
         order: of the samples.
         batch_size: samples a batch; a batch may reach into the next epoch.
         start, stop: numbers of batches since the start of the run.
+        rank, ranks: of several processes that share each batch evenly, which one this is.
     """
 
-    def __init__(self, order: SampleOrder, *, batch_size: int, start: int, stop: int) -> None:
+    def __init__(
+        self,
+        order: SampleOrder | EpochOrder,
+        *,
+        batch_size: int,
+        start: int,
+        stop: int,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
         self.order, self.batch_size, self.start, self.stop = order, batch_size, start, stop
+        self.own = range(rank * batch_size // ranks, (rank + 1) * batch_size // ranks)
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -87,4 +127,4 @@ class Batches:
     def __iter__(self) -> Iterator[list[Place]]:
         for batch in range(self.start, self.stop):
             first = batch * self.batch_size
-            yield [(self.order[p], p) for p in range(first, first + self.batch_size)]
+            yield [(self.order[first + i], first + i) for i in self.own]

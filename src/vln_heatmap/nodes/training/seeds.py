@@ -16,7 +16,8 @@ class Stream(IntEnum):
 
     ORDER = 0  # epoch
     SAMPLE = 1  # position of the sample in the run
-    STEP = 2  # step, micro-batch
+    STEP = 2  # step, micro-batch; rank, if it is not 0
+    EPOCH = 3  # epoch that has weights of its own
 
 
 def generator(seed: int, stream: Stream, *place: int) -> np.random.Generator:

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from vln_heatmap.datasets.tensor_file import untied
 from vln_heatmap.params import TrainParams
 
+_LAYOUT = 2  # of a saved state; one of another layout is not resumed
+
 
 def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
     """The part of the state dict that training may change: trainable parameters and buffers."""
@@ -43,7 +45,7 @@ def group(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def run_fingerprint(fingerprint: str, params: TrainParams, model: nn.Module) -> str:
     """Hash of everything that a saved state must have in common with the run that goes on from it."""
     shapes = [[name, list(t.shape)] for name, t in trained_tensors(model).items()]
-    return digest(fingerprint, params.identity(), shapes)
+    return digest(_LAYOUT, fingerprint, params.identity(), shapes)
 
 
 def digest(*things: Any) -> str:
