@@ -16,7 +16,7 @@ from vln_heatmap.datasets.frame_features import FeatureStream, FrameFeatureDatas
 from vln_heatmap.datasets.windows import WindowDataset, augmented, mirrored_text, view_targets
 from vln_heatmap.geometry.cameras import PinholeCamera, look_pose
 from vln_heatmap.nodes.model.keyframes import UniformSampler
-from vln_heatmap.params import KeyframeParams, WindowParams
+from vln_heatmap.params import KeyframeParams, LossNeed, WindowParams
 from vln_heatmap.simulation import instructions
 
 PLAIN = WindowParams(views=1, sampled=32, sigma=0, mirror=0, colour=0, feature_noise=0)
@@ -64,9 +64,11 @@ def windows(
     keyframes: int = 3,
     training: bool = False,
     odometry: bool = False,
+    needs: tuple[LossNeed, ...] = (),
 ) -> WindowDataset:
     table = pd.DataFrame([synthetic.sample_row("wall", **row) for row in rows])
-    roles: dict[str, Any] = {"keyframes": keyframes, "size": SIZE, "training": training, "odometry": odometry}
+    roles: dict[str, Any] = {"keyframes": keyframes, "size": SIZE, "training": training}
+    roles |= {"odometry": odometry, "needs": needs}
     return WindowDataset(table, features, params, SAMPLER.sample, **roles)
 
 
@@ -281,6 +283,73 @@ def test_single_views_are_their_own_keyframe(wall: FrameFeatures) -> None:
         np.testing.assert_array_equal(window["mask"][0, 0], columns(1, 1, 1, 1, 0, 0, 0, 0))
         np.testing.assert_array_equal(window["mask"][0], window["referred"])
         np.testing.assert_array_equal(window["classes"][0, 0, 0], np.ones((SIZE, SIZE)))
+
+
+# --- what some losses need --------------------------------------------------------------------------------
+
+
+def test_depth_and_cameras_of_the_views_come_if_asked_for_and_change_nothing_else(
+    wall: FrameFeatures,
+) -> None:
+    row = {"current": 8, "candidates": [0, 4, 6]}
+    params = WindowParams(views=3, sampled=16)
+    plain = get(windows(wall, row, params=params, training=True), seed=3)
+    window = get(windows(wall, row, params=params, training=True, needs=("geometry",)), seed=3)
+    assert window.keys() - plain.keys() == {"view_depth", "view_pose", "intrinsics"}
+    for name, value in plain.items():
+        np.testing.assert_array_equal(window[name], value)
+
+
+def test_the_views_geometry_is_that_of_their_cells(wall: FrameFeatures) -> None:
+    """Frame 8 (at x = 2) sees the wall 2 m ahead, frame 4 the panel at 1 m in its left half."""
+    row = {"current": 8, "candidates": [4]}
+    params = PLAIN.model_copy(update={"views": 2})
+    window = get(windows(wall, row, params=params, keyframes=1, training=True, needs=("geometry",)))
+    assert [shown(window)[i] for i in window["current"]] == [8, 4]
+    np.testing.assert_array_equal(
+        window["view_depth"][0], 2 * np.repeat([0, 1], [2, 6])[:, None].repeat(8, 1)
+    )
+    np.testing.assert_array_equal(window["view_depth"][1], columns(1, 1, 1, 1, 2, 2, 2, 2))
+    np.testing.assert_allclose(window["view_pose"][:, :3, 3], [[2, 1.25, 0], [1, 1.25, 0]])
+    np.testing.assert_allclose(window["intrinsics"], [[4, 0, 4], [0, 4, 4], [0, 0, 1]], atol=1e-6)
+    turned = augmented(window, MIRROR, np.random.default_rng(0))
+    np.testing.assert_array_equal(turned["view_depth"][1], columns(2, 2, 2, 2, 1, 1, 1, 1))
+    np.testing.assert_allclose(turned["view_pose"][:, :3, 3], [[-2, 1.25, 0], [-1, 1.25, 0]])
+    np.testing.assert_allclose(np.linalg.det(turned["view_pose"][:, :3, :3]), 1)
+
+
+def test_what_moves_within_a_window_has_no_depth_there(tmp_path: Path) -> None:
+    arrays = wall_arrays()
+    poses = np.tile(np.eye(4), (FRAMES, 1, 1, 1))  # [T, 1, 4, 4]
+    poses[:3, 0, 0, 3] = -6.0  # the panel stands still from frame 3 on
+    arrays |= {"moved_ids": np.array([3], np.int32), "moved_poses": poses}
+    dataset = FrameFeatureDataset(filepath=str(tmp_path))
+    dataset.save(FeatureStream("moved", ("wall",), lambda ids: ((i, arrays) for i in ids)))
+    for candidate, left in ((2, 0), (3, 1)):
+        row = {"current": 4, "candidates": [candidate]}
+        window = get(windows(dataset.load(), row, keyframes=1, needs=("geometry",)))
+        np.testing.assert_array_equal(window["view_depth"][0], columns(*[left] * 4, *[2] * 4))
+
+
+def test_another_instruction_is_of_something_else(wall: FrameFeatures) -> None:
+    right = {"current": 9, "candidates": [4], "instruction": "left of 2", "referred": [2]}
+    rows = [
+        right,
+        right | {"current": 8},
+        right | {"instruction": "the same in other words"},
+        right | {"instruction": "right of 1", "referred": [1]},
+    ]
+    dataset = windows(wall, *rows, needs=("contrast",))
+    assert {get(dataset, i, seed)["other_instruction"] for i in range(3) for seed in range(5)} == {
+        "right of 1"
+    }
+    batch = dataset.collate([get(dataset, 0), get(dataset, 3)])
+    assert batch["instruction"] == ["left of 2", "right of 1"]
+    assert batch["other_instruction"][0] == "right of 1"
+    turned = augmented(get(dataset, 0), MIRROR, np.random.default_rng(0))
+    assert turned["other_instruction"] == "left of 1"
+    alone = windows(wall, right, needs=("contrast",))
+    assert get(alone)["other_instruction"] == "left of 2"
 
 
 # --- determinism, batches ---------------------------------------------------------------------------------

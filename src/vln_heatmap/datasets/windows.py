@@ -7,7 +7,8 @@ number of loader workers change nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,11 +25,13 @@ from vln_heatmap.geometry.covisibility import (
     reduce_to_grid,
 )
 from vln_heatmap.geometry.targets import target_heatmaps
-from vln_heatmap.params import WindowParams
+from vln_heatmap.params import LossNeed, WindowParams
 
 Window = dict[str, Any]
 #: Picks k of the candidate frames, at random with ``rng``: sorted frame indices, all if there are fewer.
 Sample = Callable[..., NDArray[np.int64]]
+_TEXTS = ("instruction", "other_instruction")
+_TRIES = 16  # samples of other sequences among which one that refers to something else is sought
 _SIDES = {"left": "right", "right": "left"}
 _SIDE_WORD = re.compile(r"\b(left|right)(?=\b|most\b|hand\b|wards?\b)", re.IGNORECASE)
 
@@ -45,6 +48,9 @@ class WindowDataset:
         keyframes: K; size: cells along a side of a heatmap.
         training: augment, and read ``params.views`` frames of each window as current views instead of one.
         odometry: give the cameras' ``poses`` [T, 4, 4] as well.
+        needs: what parts of the loss ask for, see ``LossParams.needs``. "geometry": depth ``view_depth``
+            [N, h, w] in metres and poses ``view_pose`` [N, 4, 4] of the current views and ``intrinsics``
+            [3, 3] in cells; "contrast": ``other_instruction``, of another sample.
     """
 
     def __init__(
@@ -58,8 +64,9 @@ class WindowDataset:
         size: int,
         training: bool,
         odometry: bool = False,
+        needs: Collection[LossNeed] = (),
     ) -> None:
-        self.samples, self.odometry = samples.reset_index(drop=True), odometry
+        self.samples, self.odometry, self.needs = samples.reset_index(drop=True), odometry, frozenset(needs)
         self.features, self.params, self.sample = features, params, sample
         self.keyframes, self.size, self.training = keyframes, size, training
 
@@ -86,17 +93,39 @@ class WindowDataset:
         }
         if self.odometry:
             window["poses"] = sequence.read("poses", frames).astype(np.float32)
+        if "geometry" in self.needs:
+            window |= view_geometry(sequence, frames, current, self.size)
+        if "contrast" in self.needs:
+            window["other_instruction"] = self._other_instruction(index, rng)
         return augmented(window, self.params, rng) if self.training else window
 
     def collate(self, samples: list[Window]) -> dict[str, Any]:
         """Stack windows into a batch of tensors; instructions stay a list of texts."""
         import torch
 
-        batch: dict[str, Any] = {"instruction": [str(window["instruction"]) for window in samples]}
+        batch: dict[str, Any] = {}
         for name in samples[0]:
-            if name != "instruction":
-                batch[name] = torch.from_numpy(np.stack([window[name] for window in samples]))
+            values = [window[name] for window in samples]
+            text = name in _TEXTS
+            batch[name] = [str(value) for value in values] if text else torch.from_numpy(np.stack(values))
         return batch
+
+    @cached_property
+    def _same_sequence(self) -> dict[str, NDArray[np.intp]]:
+        """Samples by their sequence."""
+        return self.samples.groupby("sequence_id").indices
+
+    def _other_instruction(self, index: int, rng: np.random.Generator) -> str:
+        """Instruction of a sample that refers to something else: of the same sequence, if it has one."""
+        row = self.samples.iloc[index]
+        meant = set(row.referred)
+        for rows in (self._same_sequence[row.sequence_id], None):
+            chosen = rng.integers(0, len(self.samples), _TRIES) if rows is None else rng.permutation(rows)
+            for other in chosen:
+                found = self.samples.iloc[other]
+                if found.instruction != row.instruction and set(found.referred) != meant:
+                    return found.instruction
+        return row.instruction
 
     def _layout(
         self, row: Any, rng: np.random.Generator
@@ -219,18 +248,51 @@ def view_targets(
     }
 
 
+def view_geometry(
+    sequence: SequenceFeatures, frames: list[int], current: NDArray[np.int64], size: int
+) -> dict[str, NDArray[np.float32]]:
+    """Depth and cameras of the current views, for losses that compare places of different views.
+
+    Args:
+        sequence: cached arrays; frames: T frames of the window.
+        current: the N views, indices into ``frames``.
+        size: cells along a side of the heatmap grid.
+
+    Returns:
+        ``view_depth`` [N, size, size], z-depth in metres at the pixel nearest to each cell's centre, 0 where
+        there is none or where something moves within the window, so that no place is taken for another;
+        ``view_pose`` [N, 4, 4] camera_to_world; ``intrinsics`` [3, 3] in cells.
+    """
+    views = [frames[i] for i in current]
+    depth = sequence.read("depth", views).astype(np.float32) / 1000  # [N, H, W]
+    motions = read_motions(sequence, frames)
+    moving = [key for key, poses in motions.items() if (poses != poses[0]).any()]
+    if moving:
+        depth[np.isin(sequence.read("instance", views), moving)] = 0
+    camera = PinholeCamera(depth.shape[2], depth.shape[1], float(sequence.read("hfov")[0]))
+    rows, columns = cell_pixels(camera, (size, size))
+    cells = np.diag([size / camera.width, size / camera.height, 1.0])
+    return {
+        "view_depth": depth[:, rows[:, None], columns].astype(np.float32),
+        "view_pose": sequence.read("poses", views).astype(np.float32),
+        "intrinsics": (cells @ camera.matrix).astype(np.float32),
+    }
+
+
 _MIRROR = np.array([-1, 1, 1, 1], dtype=np.float32)
+_MAPS = ("frames", "features", "mask", "distribution", "classes", "referred", "pixel_weight", "view_depth")
 
 
 def augmented(window: Window, params: WindowParams, rng: np.random.Generator) -> Window:
     """A mirrored and noisy variant: what is left becomes right, in images, targets and words alike."""
     window = dict(window)
     if rng.random() < params.mirror:
-        for name in ("frames", "features", "mask", "distribution", "classes", "referred", "pixel_weight"):
+        for name in window.keys() & _MAPS:
             window[name] = window[name][..., ::-1].copy()
-        window["instruction"] = mirrored_text(window["instruction"])
-        if "poses" in window:
-            window["poses"] = window["poses"] * np.outer(_MIRROR, _MIRROR)  # x of world and camera
+        for name in window.keys() & _TEXTS:
+            window[name] = mirrored_text(window[name])
+        for name in window.keys() & {"poses", "view_pose"}:
+            window[name] = window[name] * np.outer(_MIRROR, _MIRROR)  # x of world and camera
     if params.colour:
         gain = np.exp(rng.normal(0, params.colour, (1, 3, 1, 1)))
         window["frames"] = np.clip(window["frames"] * gain, 0, 255).astype(np.uint8)

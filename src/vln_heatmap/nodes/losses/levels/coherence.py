@@ -10,10 +10,14 @@ from vln_heatmap.params import Form
 
 
 def view_images(frames: Tensor, current: Tensor, size: tuple[int, int]) -> Tensor:
-    """Current views in [0, 1] on the heatmap grid [B, N, 3, h, w], of frames [B, T, 3, S, S]; current [B, N]."""
+    """Current views in [0, 1] on the heatmap grid [B, N, 3, h, w].
+
+    Args:
+        frames: [B, T, 3, S, S] in [0, 255]; current: index of each view [B, N].
+        size: (h, w).
+    """
     index = current[..., None, None, None].expand(-1, -1, *frames.shape[2:])
-    views = frames.gather(1, index).flatten(0, 1)  # [B*N, 3, S, S]
-    views = views if views.is_floating_point() else views.float() / 255
+    views = frames.gather(1, index).flatten(0, 1).float() / 255  # [B*N, 3, S, S]
     return F.adaptive_avg_pool2d(views, size).unflatten(0, current.shape)
 
 
