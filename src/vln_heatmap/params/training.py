@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from vln_heatmap.params.base import Params
+from vln_heatmap.params.curriculum import CurriculumParams
 from vln_heatmap.params.losses import LossParams
 
 
@@ -91,4 +92,5 @@ class StageParams(Params):
 
     window: WindowParams = WindowParams()
     train: TrainParams = TrainParams()
+    curriculum: CurriculumParams | None = Field(None, description="phases; null = one, as train says")
     validation_samples: int = Field(64, ge=1, le=100_000, description="windows that a validation looks at")

@@ -8,17 +8,25 @@ as if it had never stopped. No torch here: directors decide in one process, for 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import pandas as pd
 from numpy.typing import NDArray
 
 from vln_heatmap.nodes.training.schedule import learning_rate_factor
-from vln_heatmap.params import TrainParams
+from vln_heatmap.params import TrainParams, WindowParams
+
+if TYPE_CHECKING:
+    from vln_heatmap.nodes.training.monitor.alerts import Alert
+    from vln_heatmap.params.curriculum import CurriculumParams
+    from vln_heatmap.params.monitor import MonitorParams
 
 #: What the loop does after an epoch: the next one; the next one from the best weights so far; end the run as
 #: failed (the last event says why); end it as planned.
 Decision = Literal["continue", "rollback", "stop", "done"]
+EventKind = Literal["phase", "mix", "weights", "adjustment", "alert", "rollback", "stop"]
+Severity = Literal["info", "warning", "critical"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,8 @@ class EpochPlan:
         weight_decay: of the parameters that are decayed; None = the optimiser's parameter.
         window: values of ``WindowParams`` fields that differ in this epoch.
         techniques: settings of the techniques in use, by name.
+        balancing: settings of what learns the weights of the losses step by step, as ``make_balancer``
+            (``curriculum.balancing``) takes them; empty = nothing does.
     """
 
     epoch: int
@@ -49,6 +59,7 @@ class EpochPlan:
     weight_decay: float | None = None
     window: Mapping[str, Any] = field(default_factory=dict)
     techniques: Mapping[str, Any] = field(default_factory=dict)
+    balancing: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,12 +94,17 @@ class Event:
 
     step: int
     epoch: int
-    kind: Literal["phase", "mix", "weights", "adjustment", "alert", "rollback", "stop"]
+    kind: EventKind
     name: str
     cause: str
     before: float | str | None = None
     after: float | str | None = None
-    severity: Literal["info", "warning", "critical"] = "info"
+    severity: Severity = "info"
+
+    @classmethod
+    def after_epoch(cls, report: EpochReport, kind: EventKind, name: str, cause: str, **values: Any) -> Event:
+        """An event of the epoch that was reported; ``values``: before, after, severity."""
+        return cls(report.step, report.epoch, kind, name, cause, **values)
 
 
 class Director(Protocol):
@@ -121,6 +137,28 @@ class Director(Protocol):
         """Inverse of ``state_dict``, for a director made of the same parameters."""
 
 
+class Watcher(Protocol):
+    """A monitor, as far as directors know it."""
+
+    def observe(self, report: EpochReport) -> list[Alert]:
+        """Alerts that begin with this epoch, at most one of them with an action."""
+
+    def begin_phase(self) -> None:
+        """The next report is of another phase."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """For JSON."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of ``state_dict``."""
+
+
+def alert_event(report: EpochReport, alert: Alert) -> Event:
+    """An alert as an event; its value is the one after."""
+    values = {"after": alert.value, "severity": alert.severity}
+    return Event.after_epoch(report, "alert", alert.name, alert.cause, **values)
+
+
 def check_epoch(report: EpochReport, epoch: int) -> None:
     """Refuse a report of any other epoch than the planned one."""
     if report.epoch != epoch:
@@ -134,10 +172,12 @@ class SinglePhase:
 
     Args:
         train: parameters of the run.
+        monitor: whose alerts become events; nothing else is done about them.
     """
 
-    def __init__(self, train: TrainParams) -> None:
-        self.train, self._epoch = train, 0
+    def __init__(self, train: TrainParams, *, monitor: Watcher | None = None) -> None:
+        self.train, self.monitor, self._epoch = train, monitor, 0
+        self._events: list[Event] = []
 
     def plan(self) -> EpochPlan:
         """See ``Director``."""
@@ -156,12 +196,14 @@ class SinglePhase:
     def report(self, report: EpochReport) -> Decision:
         """See ``Director``."""
         check_epoch(report, self._epoch)
+        alerts = self.monitor.observe(report) if self.monitor else []
+        self._events += [alert_event(report, alert) for alert in alerts]
         self._epoch += 1
         return "continue" if self._epoch * self.train.validate_every < self.train.steps else "done"
 
     def events(self) -> list[Event]:
-        """None: nothing is ever decided."""
-        return []
+        """Alerts."""
+        return list(self._events)
 
     def expected_steps(self) -> int:
         """Exactly ``train.steps``."""
@@ -169,8 +211,44 @@ class SinglePhase:
 
     def state_dict(self) -> dict[str, Any]:
         """See ``Director``."""
-        return {"epoch": self._epoch}
+        return {
+            "epoch": self._epoch,
+            "monitor": self.monitor.state_dict() if self.monitor else None,
+            "events": [asdict(event) for event in self._events],
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See ``Director``."""
         self._epoch = int(state["epoch"])
+        if self.monitor:
+            self.monitor.load_state_dict(state["monitor"])
+        self._events = [Event(**event) for event in state["events"]]
+
+
+def make_director(
+    train: TrainParams,
+    curriculum: CurriculumParams | None,
+    samples: pd.DataFrame,
+    monitor: MonitorParams | None,
+    *,
+    window: WindowParams | None = None,
+) -> Director:
+    """The director of a run.
+
+    Args:
+        train: of the run.
+        curriculum: None or not enabled = a plain run.
+        samples: the training samples in the order of the data set.
+        monitor: thresholds; None = nobody watches.
+        window: of the stage; None = the default.
+
+    Raises:
+        ValueError: the curriculum names something that does not exist.
+    """
+    from vln_heatmap.nodes.training.curriculum.director import CurriculumDirector
+    from vln_heatmap.nodes.training.monitor import Monitor
+
+    watcher = Monitor(monitor) if monitor else None
+    if curriculum is None or not curriculum.enabled:
+        return SinglePhase(train, monitor=watcher)
+    return CurriculumDirector(train, curriculum, samples, window=window or WindowParams(), monitor=watcher)
