@@ -68,8 +68,10 @@ class HouseParams(Params):
     clutter: Literal["none", "low", "normal", "high"] = Field(
         "normal", description="amount of small movable things on floors and furniture"
     )
-    pattern: Literal["mixed", "repetitive", "distinctive"] = Field(
-        "mixed", description="surfaces: shared by rooms | the same regular patterns all over | no two alike"
+    pattern: Literal["mixed", "repetitive", "distinctive", "photographs", "ornaments"] = Field(
+        "mixed",
+        description="surfaces: shared by rooms | the same regular patterns all over | no two alike | cut from "
+        "photographs | loud ornaments (the last two are kept for measuring generality)",
     )
     texture_size: int = Field(128, ge=16, le=1024, description="edge of a texture in pixels")
     light: bool = Field(True, description="bake soft light")

@@ -12,7 +12,8 @@ from functools import partial
 
 import numpy as np
 
-from vln_heatmap.simulation.houses import pictures, textures
+from vln_heatmap.simulation.houses import photographs, pictures, textures
+from vln_heatmap.simulation.houses.ornaments import ORNAMENTS
 from vln_heatmap.simulation.houses.palette import (
     COLOURS,
     WOODS,
@@ -50,12 +51,16 @@ _CLOTHS = (textures.fabric, textures.striped_fabric, textures.checked_fabric, te
 
 
 def palette_for(rng: np.random.Generator, pattern: str) -> Palette:
-    """The materials of one house whose surfaces are "mixed", "repetitive" or "distinctive"."""
+    """The materials of one house whose surfaces are of a kind of ``HouseParams.pattern``."""
     palette = draw_palette(rng)
     if pattern == "repetitive":
         return with_groups(palette, _repetitive(rng))
     if pattern == "distinctive":
         return with_groups(palette, _distinctive(rng), distinct=True)
+    if pattern == "photographs":
+        return with_groups(palette, _photographed(rng))
+    if pattern == "ornaments":
+        return with_groups(palette, _ornate(rng))
     return palette
 
 
@@ -128,3 +133,63 @@ def _surface(rng: np.random.Generator, kinds: tuple[Callable[..., Image], ...]) 
 def _mural(rng: np.random.Generator) -> Material:
     """A wall painted all over."""
     return Material(partial(choice(rng, (pictures.abstract, pictures.blocks))), rng.uniform(2.2, 3.0))
+
+
+def _photographed(rng: np.random.Generator) -> list[Group]:
+    """Everything from real photographs: their detail in one colour on surfaces, parts of them as pictures."""
+
+    def of(paint: Colour, low: float, high: float) -> partial[Image]:
+        return partial(_photographic, paint, rng.uniform(low, high))
+
+    def named(names: tuple[str, ...], contrast: tuple[float, float], metres: tuple[float, float]) -> Material:
+        name, paint = _paint(rng, names=names)
+        return Material(of(paint, *contrast), rng.uniform(*metres), name)
+
+    light, dark = (
+        ("white", "beige", "grey", "green", "blue", "yellow"),
+        ("brown", "grey", "beige", "red", "blue"),
+    )
+    timber = [str(name) for name in rng.choice(list(WOODS), 2, replace=False)]
+    woods = [Material(of(jitter(rng, WOODS[t][0]), 0.3, 0.7), 0.7, WOODS[t][1], True) for t in timber]
+    return [
+        ("wall", [named(light, (0.2, 0.7), (1.5, 3.0)) for _ in range(3)]),
+        ("wall tile", [named(light, (0.4, 0.9), (0.8, 1.5))]),
+        ("floor", [named(dark, (0.4, 1.0), (1.0, 2.0)) for _ in range(2)]),
+        ("floor tile", [named(dark, (0.5, 1.0), (0.8, 1.6))]),
+        ("ceiling", [named(("white",), (0.05, 0.2), (2.0, 3.0))]),
+        ("wood", woods),
+        ("fabric", [named(tuple(COLOURS), (0.4, 1.0), (0.4, 1.0)) for _ in range(3)]),
+        ("curtain", [named(tuple(COLOURS), (0.3, 1.0), (0.4, 1.0))]),
+        ("lacquer", [named(tuple(COLOURS), (0.1, 0.4), (0.8, 1.2)) for _ in range(2)]),
+        ("stone", [Material(of(jitter(rng, (150, 146, 140)), 0.6, 1.0), 0.7)]),
+        ("painting", [Material(photographs.picture) for _ in range(8)]),
+        ("rug", [Material(photographs.picture) for _ in range(2)]),
+        ("view", [Material(photographs.picture) for _ in range(2)]),
+        ("screen", [Material(photographs.picture)]),
+    ]
+
+
+def _photographic(paint: Colour, contrast: float, rng: np.random.Generator, n: int) -> Image:
+    return photographs.surface(rng, n, paint, contrast)
+
+
+def _ornate(rng: np.random.Generator) -> list[Group]:
+    """Loud ornaments on everything large; the same few all over the house."""
+
+    def some(count: int, low: float, high: float) -> list[Material]:
+        return [
+            Material(coloured(choice(rng, ORNAMENTS), _paint(rng)[1]), rng.uniform(low, high))
+            for _ in range(count)
+        ]
+
+    return [
+        ("wall", some(2, 1.2, 2.5)),
+        ("wall tile", some(1, 0.8, 1.5)),
+        ("floor", some(2, 1.0, 2.0)),
+        ("floor tile", some(1, 1.0, 2.0)),
+        ("fabric", some(3, 0.4, 0.9)),
+        ("curtain", some(1, 0.4, 0.9)),
+        ("lacquer", some(2, 0.8, 1.5)),
+        ("rug", some(2, 1.0, 1.0)),
+        ("painting", some(4, 1.0, 1.0)),
+    ]
