@@ -105,11 +105,11 @@ class StageRuns:
         ]
         self._logged |= {(run_id, param.key) for param in new}
         rest = {"tags": [RunTag(key, value) for key, value in (tags or {}).items()]}
-        numbers = _chunks(
-            [Metric(key, value, now, 0) for key, value in (metrics or {}).items()], _METRICS_IN_BATCH
+        numbers = [Metric(key, value, now, 0) for key, value in (metrics or {}).items()]
+        batches: Iterator[tuple[list[Any], list[Any]]] = zip_longest(
+            _chunks(numbers, _METRICS_IN_BATCH), _chunks(new, _PARAMS_IN_BATCH), fillvalue=[]
         )
-        texts = _chunks(new, _PARAMS_IN_BATCH)
-        for some, batch in zip_longest(numbers, texts, fillvalue=[]):
+        for some, batch in batches:
             self._client.log_batch(run_id, metrics=some, params=batch, **rest)
             rest = {}
         if any(rest.values()):

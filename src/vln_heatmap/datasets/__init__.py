@@ -12,6 +12,7 @@ _HOMES = {
     "SequenceStoreDataset": "sequence_store",
     "TrackerDataset": "tracker",
     "TrainingStateDataset": "checkpoint",
+    "TrialStoreDataset": "trial_store",
 }
 __all__ = list(_HOMES)
 

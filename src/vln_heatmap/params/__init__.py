@@ -4,6 +4,7 @@ Invariant: unknown keys and values out of bounds are refused before the first no
 validates a ``params:`` input against the type hint of the node that takes it.
 """
 
+from vln_heatmap.params.ablate import AblateParams, TrialParams
 from vln_heatmap.params.base import Params, Share
 from vln_heatmap.params.benchmark import SamplerBenchmarkParams
 from vln_heatmap.params.collect import CollectParams, LevelParams, PlanPart
@@ -78,6 +79,7 @@ from vln_heatmap.params.use import (
 __all__ = [
     "LOSS_NEEDS",
     "LOSS_SETS",
+    "AblateParams",
     "AgentParams",
     "CameraParams",
     "CollectParams",
@@ -130,6 +132,7 @@ __all__ = [
     "StabilityParams",
     "StageParams",
     "TrainParams",
+    "TrialParams",
     "TuningParams",
     "VGGTParams",
     "ValidateParams",
