@@ -50,7 +50,8 @@ class Doubling(nn.Module):
         nn.init.zeros_(self.correct.bias)  # type: ignore[arg-type]
 
     def forward(self, maps: Tensor, guide: Tensor) -> Tensor:
-        up = F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)  # [M, C, 2s, 2s]
+        size = (guide.shape[-2], guide.shape[-1])  # 2s, but for frames and features of another resolution
+        up = F.interpolate(maps, size=size, mode="bilinear", align_corners=False)  # [M, C, 2s, 2s]
         seen = self.mix(self.near(self.norm(up))) + guide
         return up + self.correct(F.gelu(seen))
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vln_heatmap.nodes.losses.heatmap import full_precision
+from vln_heatmap.nodes.losses.elementary import full_precision
 from vln_heatmap.nodes.losses.weighting import window_mean
 from vln_heatmap.nodes.training.techniques.base import Batch, BatchTechnique, Context, Predict
 from vln_heatmap.nodes.training.techniques.teacher import evaluating

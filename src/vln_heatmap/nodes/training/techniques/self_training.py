@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vln_heatmap.nodes.losses.heatmap import full_precision
+from vln_heatmap.nodes.losses.elementary import full_precision
 from vln_heatmap.nodes.losses.weighting import window_mean
 from vln_heatmap.nodes.training.techniques.base import Batch, BatchTechnique, Context
 from vln_heatmap.params.techniques import SelfTrainingParams
