@@ -121,8 +121,11 @@ class WeightingParams(Params):
     tolerance: float = Field(0.01, ge=0, le=1, description="of trend: relative slope per epoch that is none")
     least: float = Field(0.1, gt=0, le=100)
     most: float = Field(2.0, gt=0, le=100)
-    alpha: float = Field(1.5, ge=0, le=10, description="of gradnorm: strength of the balance")
-    lr: float = Field(0.025, gt=0, le=1, description="of gradnorm: of its weights")
+    lr: float = Field(0.025, gt=0, le=1, description="of uncertainty and gradnorm: of what they learn")
+    alpha: float = Field(1.5, ge=0, le=10, description="of gradnorm: how much slow parts are preferred")
+    every: int = Field(
+        10, ge=1, le=1_000_000, description="of gradnorm: steps between two looks at gradients"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> WeightingParams:
