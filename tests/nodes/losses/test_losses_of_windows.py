@@ -14,9 +14,10 @@ from vln_heatmap.datasets.frame_features import FrameFeatures
 from vln_heatmap.datasets.windows import WindowDataset, augmented
 from vln_heatmap.nodes.losses.heatmap import PARTS, HeatmapLoss
 from vln_heatmap.nodes.losses.levels.reasoning import wrong_instructions
+from vln_heatmap.nodes.losses.objective import judged
 from vln_heatmap.nodes.losses.warping import view_warps
 from vln_heatmap.nodes.model.keyframes import UniformSampler
-from vln_heatmap.params import LossParams, WindowParams
+from vln_heatmap.params import LOSS_SETS, LossParams, WindowParams
 
 PLAIN = WindowParams(views=3, sampled=48, sigma=0.6, mirror=0, colour=0, feature_noise=0)
 SAMPLER = UniformSampler(synthetic.PARAMS.keyframes)
@@ -112,3 +113,23 @@ def test_evidence_comes_on_demand_and_changes_no_heatmap(store: FrameFeatures) -
         given[0][:, :1], given[1][:, :1], given[2], roles[0] * 0, roles[1][..., :1] * 0, evidence=True
     )
     assert single.evidence.attention.shape[2:] == (synthetic.GRID, synthetic.GRID)
+
+
+def test_the_model_runs_twice_only_for_the_part_that_compares_instructions(store: FrameFeatures) -> None:
+    batch, model, calls = batch_of(windows(store, 8), 2), synthetic.toy_model(), []
+
+    def predict(network: Any, given: Any) -> Any:
+        calls.append(given["instruction"])
+        frames = given["frames"].float() / 255
+        return network(frames, given["features"], given["instruction"], given["current"], given["keyframes"])
+
+    loss = HeatmapLoss(LossParams())
+    for weights, times, evidence in (({"mask": 1.0}, 1, False), (LOSS_SETS["levels"], 2, True)):
+        calls.clear()
+        total, parts, output = judged(loss, predict, model, batch, weights)
+        assert len(calls) == times
+        assert (output.evidence is not None) == evidence
+        assert total.item() == pytest.approx(
+            sum(w * parts[name].item() for name, w in weights.items()), rel=1e-5
+        )
+    assert calls == [batch["instruction"], batch["other_instruction"]]
