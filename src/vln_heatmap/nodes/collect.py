@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from vln_heatmap.datasets.sequence import Sequence
 from vln_heatmap.datasets.sequence_files import EncodedSequence, encode_sequence, skipped_sequence
 from vln_heatmap.datasets.sequence_shards import CollectionStream
 from vln_heatmap.geometry.cameras import PinholeCamera
@@ -23,7 +25,7 @@ from vln_heatmap.nodes.attempts import Attempt, film_walk
 from vln_heatmap.nodes.collect_report import index_row
 from vln_heatmap.nodes.executors import stream_results
 from vln_heatmap.nodes.plan import NEXT_SEED, CollectionPlan, PlannedWalk, SceneTask, sequence_id
-from vln_heatmap.params import CollectParams
+from vln_heatmap.params import CollectParams, HouseParams
 from vln_heatmap.simulation.scene import Scene
 from vln_heatmap.simulation.simulators.base import NoNavigableFloorError, Simulator
 
@@ -62,7 +64,7 @@ class _Recording:
             logger.info("Going on after %d of %d sequences that an interrupted run left.", done, total)
         if not tasks:
             return
-        work = partial(collect_scene, params=params, simulator=_resolve_simulator(params))
+        work = partial(collect_scene, params=params, simulator=resolve_simulator(params))
         with tqdm(total=total, initial=done, unit="sequence", desc="collect", disable=None) as progress:
             made = stream_results(
                 work, tasks, workers=params.workers, executor=params.executor, losses=params.losses
@@ -73,11 +75,23 @@ class _Recording:
                     progress.update()
 
 
-def collect_scene(task: SceneTask, *, params: CollectParams, simulator: str) -> list[EncodedSequence]:
+def collect_scene(
+    task: SceneTask,
+    *,
+    params: CollectParams,
+    simulator: str,
+    encode: Callable[[Sequence], Any] | None = None,
+) -> list[Any]:
     """Make one scene, record its walks and encode them: the work of one worker.
 
     A walk for which a generated house gives no occasion is filmed in the next house (the scene's name stays,
     the house's seed is in the metadata). What cannot be filmed at all gives a ``skipped_sequence``.
+
+    Args:
+        task: scene and walks.
+        params: of the stage.
+        simulator: name of the one that works here.
+        encode: what is made of each recording; the files of the store by default (``EncodedSequence``).
 
     Raises:
         NoNavigableFloorError: several houses in a row have none (the agent is too large for them).
@@ -89,7 +103,7 @@ def collect_scene(task: SceneTask, *, params: CollectParams, simulator: str) -> 
     camera = PinholeCamera(params.camera.width, params.camera.height, round(float(hfov), 3))
     sim = make_simulator(simulator, camera, agent=params.agent, habitat=params.habitat)
     try:
-        return _collect(sim, task, params)
+        return _collect(sim, task, params, encode or partial(encode_sequence, **params.video.model_dump()))
     except NoNavigableFloorError as error:
         if task.file is None:
             raise
@@ -98,15 +112,17 @@ def collect_scene(task: SceneTask, *, params: CollectParams, simulator: str) -> 
         sim.close()
 
 
-def _collect(sim: Simulator, task: SceneTask, params: CollectParams) -> list[EncodedSequence]:
+def _collect(
+    sim: Simulator, task: SceneTask, params: CollectParams, encode: Callable[[Sequence], Any]
+) -> list[Any]:
     """Film all walks in the first scene, those for which it gives no occasion in the next, and so on."""
     waiting: dict[PlannedWalk, int] = dict.fromkeys(task.walks, 0)  # attempts that were made
-    made: dict[PlannedWalk, EncodedSequence] = {}
+    made: dict[PlannedWalk, Any] = {}
     for scene in _walkable_scenes(sim, task, params):
         for walk in list(waiting):
             tried = film_walk(sim, scene, walk, params, first=waiting[walk])
             if tried.sequence is not None:
-                made[walk] = encode_sequence(tried.sequence, **params.video.model_dump())
+                made[walk] = encode(tried.sequence)
             elif tried.attempts > params.retries:
                 made[walk] = _impossible(task, walk, tried)
             waiting[walk] = tried.attempts
@@ -164,10 +180,16 @@ def _make_scene(task: SceneTask, number: int) -> Scene:
 
     if task.seed is None:
         raise ValueError(f"scene {task.name} has neither a seed nor a file")
-    return replace(generate_house(task.seed + number * NEXT_SEED, task.house), name=task.name)
+    return replace(_house(generate_house, task.seed + number * NEXT_SEED, task.house), name=task.name)
 
 
-def _resolve_simulator(params: CollectParams) -> str:
+@lru_cache(maxsize=1)
+def _house(generate: Callable[[int, HouseParams], Scene], seed: int, params: HouseParams) -> Scene:
+    """A house, kept for when it is asked for again: some are filmed in several ways, one after the other."""
+    return generate(seed, params)
+
+
+def resolve_simulator(params: CollectParams) -> str:
     """The name of the simulator that works here, so that ``auto`` is decided, and logged, once."""
     from vln_heatmap.simulation.simulators import make_simulator
 

@@ -84,12 +84,19 @@ def frame_arrays(sequence: Sequence, encoder: Any, resolution: int) -> Arrays:
     return {
         **encoded_frames(sequence.rgb, encoder, resolution),
         "depth": np.round(sequence.depth * 1000).astype(np.uint16),
-        "instance": sequence.instance.astype(np.uint16),
+        "instance": _ids(sequence),
         "poses": sequence.poses,
         "hfov": np.array([sequence.camera.hfov]),
         "moved_ids": np.array(list(motions), np.int32),
         "moved_poses": np.array(list(motions.values())).reshape(-1, len(sequence), 4, 4).swapaxes(0, 1),
     }
+
+
+def _ids(sequence: Sequence) -> NDArray[np.uint16]:
+    """Instance ids [T, H, W]; 0, which is nothing, where a sequence was imported without them."""
+    if "instance" in sequence.absent:
+        return np.zeros(sequence.depth.shape, np.uint16)
+    return sequence.instance.astype(np.uint16)
 
 
 def encoded_frames(rgb: NDArray[np.uint8], encoder: Any, resolution: int) -> Arrays:
