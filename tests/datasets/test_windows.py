@@ -410,6 +410,7 @@ def test_windows_of_any_length_make_one_batch(wall: FrameFeatures) -> None:
     assert shapes == {
         "frames": (2, 4, 3, 28, 28),
         "features": (2, 4, 5, 4, 4),
+        "scene": (2,),
         "current": (2, 2),
         "keyframes": (2, 2, 3),
         "keyframe_mask": (2, 2, 3),
@@ -528,3 +529,9 @@ def test_noise_is_relative_and_leaves_the_targets_alone(wall: FrameFeatures) -> 
     assert 0.07 < ratio.std() < 0.13
     assert noisy["frames"].dtype == np.uint8
     assert window["frames"].max() == 8  # the original stays as it was
+
+
+def test_windows_of_one_scene_have_one_number(wall: FrameFeatures) -> None:
+    rows = [{"scene": name} for name in ("here", "there", "here")]
+    dataset = windows(wall, *rows, training=False)
+    assert [int(get(dataset, i)["scene"]) for i in range(3)] == [0, 1, 0]

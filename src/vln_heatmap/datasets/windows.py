@@ -75,7 +75,7 @@ class WindowDataset:
 
     def get(self, index: int, rng: np.random.Generator) -> Window:
         """Sample ``index``: ``frames`` [T, 3, S, S] uint8, ``features`` [T, C, g, g], ``instruction``,
-        ``current`` [N], ``keyframes`` [N, K] and the targets of the losses."""
+        ``scene`` (a number), ``current`` [N], ``keyframes`` [N, K] and the targets of the losses."""
         row = self.samples.iloc[index]
         sequence = self.features[row.sequence_id]
         if row.task == "pretrain":
@@ -86,6 +86,7 @@ class WindowDataset:
             "frames": sequence.read("frames", frames),
             "features": sequence.read("features", frames).astype(np.float32),
             "instruction": row.instruction,
+            "scene": self._scenes[index],
             "current": current,
             "keyframes": keyframes,
             "keyframe_mask": known,
@@ -109,6 +110,11 @@ class WindowDataset:
             text = name in _TEXTS
             batch[name] = [str(value) for value in values] if text else torch.from_numpy(np.stack(values))
         return batch
+
+    @cached_property
+    def _scenes(self) -> NDArray[np.int64]:
+        """Number of each sample's scene [len(self)]."""
+        return pd.factorize(self.samples["scene"])[0].astype(np.int64)
 
     @cached_property
     def _same_sequence(self) -> dict[str, NDArray[np.intp]]:

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vln_heatmap.nodes.training.order import SampleOrder
@@ -108,6 +108,7 @@ def test_a_level_counts_more_than_any_number_of_distractors() -> None:
 positive = st.floats(0, 10).map(lambda x: round(x, 3))
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     rows=st.lists(st.tuples(positive, st.integers(0, 3), st.integers(0, 20)), min_size=1, max_size=30).filter(
         lambda rows: any(weight for weight, _, _ in rows)

@@ -7,7 +7,7 @@ import pytest
 import synthetic
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from technique_batches import GRID, SIDE, SIZE, random_batch
 
@@ -39,6 +39,7 @@ def drawn(batch: Batch) -> Batch:
     return changed | {"distribution": maps / maps.sum((-2, -1), keepdim=True)}
 
 
+@settings(max_examples=40, deadline=None)
 @given(rows=cells, columns=cells)
 def test_the_target_of_a_shifted_image_is_the_shifted_target(rows: int, columns: int) -> None:
     """Targets drawn from the shifted image and shifted targets agree wherever there is a truth."""
@@ -127,6 +128,7 @@ def windows(tmp_path_factory: pytest.TempPathFactory) -> WindowDataset:
         size=SIZE,
         training=False,
         odometry=True,
+        needs=("geometry", "contrast"),
     )
 
 

@@ -33,6 +33,7 @@ PER_VIEW = (
 )
 #: Maps in the grid of a current view [B, N, ..., h, w].
 MAPS = ("mask", "distribution", "classes", "referred", "pixel_weight", "view_depth")
+TEXTS = ("instruction", "other_instruction")
 _MIRROR = (-1.0, 1.0, 1.0, 1.0)  # x of world and camera
 
 
@@ -144,8 +145,9 @@ def mirrored(batch: Batch, which: Tensor) -> Batch:
         changed["intrinsics"] = batch["intrinsics"].clone()
         centre = batch["intrinsics"][:, 0, 2]
         changed["intrinsics"][:, 0, 2] = torch.where(which, batch["mask"].shape[-1] - centre, centre)
-    texts = zip(batch["instruction"], which.tolist(), strict=True)
-    changed["instruction"] = [mirrored_text(text) if turned else text for text, turned in texts]
+    for name in batch.keys() & TEXTS:
+        texts = zip(batch[name], which.tolist(), strict=True)
+        changed[name] = [mirrored_text(text) if turned else text for text, turned in texts]
     return changed
 
 
