@@ -168,14 +168,17 @@ def test_the_right_instruction_must_win_by_the_margin() -> None:
     target = torch.ones(2, 1, 1, 2, 2, dtype=torch.float64)
     undecided, weight = torch.zeros_like(target), torch.ones_like(target)
     wrong = torch.full_like(target, -math.log(3))  # p = 1/4: costs log 4 instead of log 2
-    every = torch.tensor([True, True])
-    assert contrast_loss(undecided, undecided, target, weight, every, margin=0.1).item() == pytest.approx(0.1)
-    assert contrast_loss(undecided, wrong, target, weight, every, margin=0.1).item() == 0
-    lost = contrast_loss(wrong, undecided, target, weight, every, margin=0.1).item()
-    assert lost == pytest.approx(0.1 + math.log(2))
-    half = contrast_loss(wrong, undecided, target, weight, torch.tensor([True, False]), margin=0.1)
-    assert half.item() == pytest.approx(lost / 2)
-    assert contrast_loss(wrong, undecided, target, 0 * weight, every, margin=0.1).item() == 0
+    both = torch.tensor([True, True])
+
+    def loss(right: Tensor, other: Tensor, differs: Tensor = both, weight: Tensor = weight) -> list[float]:
+        return contrast_loss(right, other, target, weight, differs, margin=0.1).tolist()
+
+    lost = 0.1 + math.log(2)
+    assert loss(undecided, undecided) == pytest.approx([0.1, 0.1])
+    assert loss(undecided, wrong) == [0, 0]
+    assert loss(wrong, undecided) == pytest.approx([lost, lost])
+    assert loss(wrong, undecided, torch.tensor([True, False])) == pytest.approx([lost, 0])
+    assert loss(wrong, undecided, weight=0 * weight) == [0, 0]
 
 
 def test_wrong_instructions_are_the_windows_own_or_the_batchs_rolled() -> None:

@@ -126,10 +126,12 @@ def test_the_model_runs_twice_only_for_the_part_that_compares_instructions(store
     loss = HeatmapLoss(LossParams())
     for weights, times, evidence in (({"mask": 1.0}, 1, False), (LOSS_SETS["levels"], 2, True)):
         calls.clear()
-        total, parts, output = judged(loss, predict, model, batch, weights)
+        total, parts, samples, output = judged(loss, predict, model, batch, weights)
         assert len(calls) == times
         assert (output.evidence is not None) == evidence
         assert total.item() == pytest.approx(
             sum(w * parts[name].item() for name, w in weights.items()), rel=1e-5
         )
+        assert samples.shape == (2,)
+        assert samples.mean().item() == pytest.approx(total.item(), rel=1e-5)
     assert calls == [batch["instruction"], batch["other_instruction"]]

@@ -1,8 +1,8 @@
 """Losses of single heatmaps: is it seen, how is it spread, is anything seen at all, and why not.
 
-Invariant: each loss has its minimum where the prediction equals the target, soft targets included, and no
-setting of ``LossParams`` moves that minimum. Where no truth is known (padding, missing depth) neither a loss
-nor a gradient arises.
+Each function gives the loss of every window, [B]. Invariant: it has its minimum where the prediction equals the
+target, soft targets included, and no setting of ``LossParams`` moves that minimum. Where no truth is known
+(padding, missing depth) neither a loss nor a gradient arises.
 
 Shapes: B windows, N current views a window, K keyframes a view, heatmap grid h x w. Pretraining on single
 views is the case N = K = 1.
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vln_heatmap.nodes.losses.weighting import window_mean
+from vln_heatmap.nodes.losses.weighting import window_means
 
 
 def full_precision(x: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def mask_loss(
     loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")  # [B, ..., h, w]
     if focal:
         loss = loss * (logits.sigmoid() - target).abs().pow(focal)
-    return window_mean(loss, weight * (1 + (positive_weight - 1) * target))
+    return window_means(loss, weight * (1 + (positive_weight - 1) * target))
 
 
 def dice_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ def dice_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     weight = weight.to(probability.dtype).expand_as(target)
     overlap = (weight * probability * target).sum((-2, -1))  # [B, ...]
     sizes = (weight * (probability.square() + target.square())).sum((-2, -1))
-    return window_mean(1 - (2 * overlap + 1) / (sizes + 1), weight.amax((-2, -1)) > 0)
+    return window_means(1 - (2 * overlap + 1) / (sizes + 1), weight.amax((-2, -1)) > 0)
 
 
 def distribution_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ def distribution_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """
     log_p = known_logits(logits, valid[..., None, None]).flatten(-2).log_softmax(-1)  # [B, ..., h*w]
     cross_entropy = -(target.flatten(-2).to(log_p.dtype) * log_p).sum(-1)  # [B, ...]
-    return window_mean(cross_entropy, valid)
+    return window_means(cross_entropy, valid)
 
 
 def covisibility_loss(
@@ -100,7 +100,7 @@ def covisibility_loss(
     log_p = known_logits(logits, weight.unsqueeze(-3)).log_softmax(-3)  # [B, ..., C, h, w]
     target = target.to(log_p.dtype)
     counts = (log_p.new_tensor(class_weights).view(-1, 1, 1) * target).sum(-3)  # [B, ..., h, w]
-    return window_mean(-(target * log_p).sum(-3), weight * counts)
+    return window_means(-(target * log_p).sum(-3), weight * counts)
 
 
 def validity_loss(logits: Tensor, valid: Tensor, weight: Tensor) -> Tensor:
@@ -113,4 +113,4 @@ def validity_loss(logits: Tensor, valid: Tensor, weight: Tensor) -> Tensor:
     """
     logits = known_logits(logits, weight)
     loss = F.binary_cross_entropy_with_logits(logits, valid.to(logits.dtype), reduction="none")  # [B, ...]
-    return window_mean(loss, weight)
+    return window_means(loss, weight)

@@ -1,14 +1,15 @@
 """Losses of training end to end: heatmaps of successive keyframes change where their targets change.
 
 The other parts are ``elementary.distribution_loss`` (heatmap) and ``pretraining.gradient_loss`` (spatial
-consistency). Invariant: in the form "target" the minimum, 0, is where the prediction equals the target.
+consistency). The loss of every window, [B], is given. Invariant: in the form "target" the minimum, 0, is where
+the prediction equals the target.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from vln_heatmap.nodes.losses.weighting import window_mean
+from vln_heatmap.nodes.losses.weighting import window_means
 from vln_heatmap.params import Form
 
 
@@ -23,4 +24,4 @@ def continuity_loss(probability: Tensor, target: Tensor, weight: Tensor, *, form
         weight: [B, N, K, h, w]; 0 = unknown.
     """
     field = probability if form == "published" else probability - target
-    return window_mean(field.diff(dim=2).square(), weight[:, :, 1:] * weight[:, :, :-1])
+    return window_means(field.diff(dim=2).square(), weight[:, :, 1:] * weight[:, :, :-1])

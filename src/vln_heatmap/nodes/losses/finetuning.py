@@ -1,8 +1,9 @@
 """Losses of finetuning: heatmaps of different keyframes differ, change and spread as their targets do.
 
 The first part of finetuning, the frame-indexed heatmap, is ``elementary.distribution_loss``: one cross-entropy
-for each keyframe. Invariant: the published forms aim at fixed values (no similarity at all, a variation of 0.5,
-an entropy of 6), which heatmaps of overlapping views do not have; in the form "target" every minimum, 0, is
+for each keyframe. Each function gives the loss of every window, [B].
+
+Invariant: the published forms aim at fixed values (no similarity at all, a variation of 0.5, an entropy of 6), which heatmaps of overlapping views do not have; in the form "target" every minimum, 0, is
 reached where the prediction equals the target.
 
 Shapes: B windows, N current views, K keyframes in order of time, heatmap grid h x w.
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vln_heatmap.nodes.losses.elementary import known_logits
-from vln_heatmap.nodes.losses.weighting import window_mean
+from vln_heatmap.nodes.losses.weighting import window_means
 from vln_heatmap.params import Form
 
 
@@ -38,11 +39,11 @@ def distinctness_loss(logits: Tensor, target: Tensor, valid: Tensor, *, form: Fo
     """
     p = F.normalize(_distribution(logits, valid), dim=-1)  # [B, N, K, h*w]
     if form == "published":
-        return window_mean(p @ p.mT, both(valid))
+        return window_means(p @ p.mT, both(valid))
     t = F.normalize(target.flatten(-2).to(p.dtype), dim=-1)
     cross = p @ t.mT  # [B, N, K, K], p_k with t_l
     own = cross.diagonal(dim1=-2, dim2=-1)[..., None]  # [B, N, K, 1]
-    return window_mean((cross - own + 1 - t @ t.mT).relu(), both(valid))
+    return window_means((cross - own + 1 - t @ t.mT).relu(), both(valid))
 
 
 def temporal_loss(
@@ -60,7 +61,7 @@ def temporal_loss(
     change = _distribution(logits, valid).diff(dim=2).abs().sum(-1) / 2  # [B, N, K-1]
     wanted = target.flatten(-2).to(change.dtype).diff(dim=2).abs().sum(-1) / 2
     aim = torch.full_like(change, variation) if form == "published" else wanted
-    return window_mean((change - aim).square(), valid[:, :, 1:] & valid[:, :, :-1])
+    return window_means((change - aim).square(), valid[:, :, 1:] & valid[:, :, :-1])
 
 
 def entropy_loss(
@@ -78,7 +79,7 @@ def entropy_loss(
     have = -(log_p.exp() * log_p).sum(-1)
     t = target.flatten(-2).to(have.dtype)
     aim = torch.full_like(have, entropy) if form == "published" else -torch.xlogy(t, t).sum(-1)
-    return window_mean((have - aim).square(), valid)
+    return window_means((have - aim).square(), valid)
 
 
 def _distribution(logits: Tensor, valid: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """All parts of the heatmap loss by name, and their weighted sum.
 
-Invariant: a part of weight 0 is not computed and needs nothing of the batch. Every part is a mean within each
-window and then over windows, so that the loss of a batch is the mean of the losses of its windows.
+Invariant: a part of weight 0 is not computed and needs nothing of the batch. Every part is one number a window,
+and the loss of a batch is the mean of the losses of its windows.
 
 Shapes: B windows, N current views a window, K keyframes a view, heatmap grid h x w. Pretraining on single
 views is the case N = K = 1.
@@ -178,10 +178,10 @@ class HeatmapLoss:
         self.params = params
         self.weights = params.weights.model_dump()
 
-    def __call__(
+    def windows(
         self, output: Any, batch: Targets, weights: Mapping[str, float] | None = None, *, wrong: Any = None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of a batch.
+    ) -> dict[str, Tensor]:
+        """Every part with weight, of each window [B], without its weight.
 
         Args:
             output: model output with mask_logits [B, N, K, h, w], distribution_logits [B, N, K, h, w],
@@ -197,20 +197,32 @@ class HeatmapLoss:
             weights: by name of the part, in place of the parameters'; a part that is not named has 0.
             wrong: output for the wrong instructions; see ``LossParams.needs`` and ``wrong_instructions``.
 
-        Returns:
-            The total, and every part without its weight (both scalars).
-
         Raises:
             KeyError: a part is in use and what it needs is missing, or there is no part of that name.
-            ValueError: every weight is 0.
         """
-        chosen = {name: w for name, w in (self.weights if weights is None else weights).items() if w > 0}
         inputs, parts = LossInputs(output, batch, self.params, wrong), {}
-        for name in chosen:
+        for name in self.chosen(weights):
             if name not in PARTS:
                 raise KeyError(f"loss parts are {sorted(PARTS)}, got {name!r}")
             try:
                 parts[name] = PARTS[name](inputs)
             except KeyError as error:
                 raise KeyError(f"loss part {name!r} needs {error}; got {sorted(batch)}") from None
-        return weighted_sum(parts, chosen), parts
+        return parts
+
+    def chosen(self, weights: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Weights above 0; of the parameters if none are given."""
+        return {name: w for name, w in (self.weights if weights is None else weights).items() if w > 0}
+
+    def __call__(
+        self, output: Any, batch: Targets, weights: Mapping[str, float] | None = None, *, wrong: Any = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a batch: the total, and every part without its weight, all scalars; see :meth:`windows`.
+
+        Raises:
+            ValueError: every weight is 0.
+        """
+        parts = {
+            name: part.mean() for name, part in self.windows(output, batch, weights, wrong=wrong).items()
+        }
+        return weighted_sum(parts, self.chosen(weights)), parts

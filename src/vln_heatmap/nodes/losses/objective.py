@@ -7,15 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from vln_heatmap.nodes.losses.heatmap import HeatmapLoss
 from vln_heatmap.nodes.losses.levels.reasoning import wrong_instructions
+from vln_heatmap.nodes.losses.weighting import weighted_sum
 
 #: (network or whatever can be called like it, batch) -> output.
 Predict = Callable[[Any, Mapping[str, Any]], Any]
+
+
+class Judged(NamedTuple):
+    """Total loss, its parts without weights (scalars), the total of each window [B] without gradient, and the
+    model's output."""
+
+    total: Tensor
+    parts: dict[str, Tensor]
+    samples: Tensor
+    output: Any
 
 
 def judged(
@@ -24,8 +35,8 @@ def judged(
     network: Any,
     batch: Mapping[str, Any],
     weights: Mapping[str, float] | None = None,
-) -> tuple[Tensor, dict[str, Tensor], Any]:
-    """Total loss, its parts without weights, and the model's output for a batch.
+) -> Judged:
+    """Run the model on a batch as the parts with weight need it, and judge what it says.
 
     Args:
         loss: the parts; weights: by name, in place of the parameters' (None).
@@ -37,4 +48,7 @@ def judged(
     wrong = None
     if "contrast" in needs:
         wrong = predict(network, {**batch, "instruction": wrong_instructions(batch)})
-    return *loss(output, batch, weights, wrong=wrong), output
+    windows = loss.windows(output, batch, weights, wrong=wrong)
+    samples = weighted_sum(windows, loss.chosen(weights))  # [B]
+    parts = {name: part.mean() for name, part in windows.items()}
+    return Judged(weighted_sum(parts, loss.chosen(weights)), parts, samples.detach(), output)

@@ -1,6 +1,7 @@
 """Losses of pretraining: edges of the heatmap lie where the target's do, and one place looks alike in two views.
 
 The third part of pretraining, cross-entropy with the Gaussian target, is ``elementary.distribution_loss``.
+Each function gives the loss of every window, [B].
 Invariant: in the form "target" the minimum of each, 0, is where a perfect model is.
 """
 
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vln_heatmap.nodes.losses.warping import Warps, bilinear_weights, sample
-from vln_heatmap.nodes.losses.weighting import window_mean
+from vln_heatmap.nodes.losses.weighting import window_means
 from vln_heatmap.params import Form
 
 
@@ -28,7 +29,7 @@ def gradient_loss(probability: Tensor, target: Tensor, weight: Tensor, *, form: 
     field = probability if form == "published" else probability - target
     across, down = field.diff(dim=-1)[..., :-1, :], field.diff(dim=-2)[..., :, :-1]  # [B, ..., h-1, w-1]
     magnitude = torch.linalg.vector_norm(torch.stack([across, down], dim=-1), dim=-1)
-    return window_mean(magnitude, weight[..., :-1, :-1] * weight[..., :-1, 1:] * weight[..., 1:, :-1])
+    return window_means(magnitude, weight[..., :-1, :-1] * weight[..., :-1, 1:] * weight[..., 1:, :-1])
 
 
 def alignment_loss(
@@ -51,8 +52,8 @@ def alignment_loss(
     here, there = unit[:, warps.target], unit[:, warps.source]  # [B, P, C, h, w]
     known = warps.visible & distinct[..., None, None]  # [B, P, h, w]
     if form == "published":
-        return window_mean(1 - F.cosine_similarity(here, sample(there, warps.places), dim=2), known)
+        return window_means(1 - F.cosine_similarity(here, sample(there, warps.places), dim=2), known)
     similarity = torch.einsum("bpcx,bpcq->bpxq", here.flatten(-2), there.flatten(-2)) / temperature
     wanted = bilinear_weights(warps.places, features.shape[-2:]).to(similarity.dtype)  # [B, P, h*w, h*w]
     divergence = (torch.xlogy(wanted, wanted) - wanted * similarity.log_softmax(-1)).sum(-1)
-    return window_mean(divergence, known.flatten(-2))
+    return window_means(divergence, known.flatten(-2))

@@ -37,11 +37,11 @@ def window_mean(values: Tensor, weight: Tensor) -> Tensor:
 
 
 def weighted_sum(parts: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """Sum of scalar ``parts``, each times its weight.
+    """Sum of ``parts`` of one shape, each times its weight.
 
     Raises:
         ValueError: there is nothing to add up, so nothing could be learned.
     """
     if not parts:
         raise ValueError("every loss weight is 0: set at least one of loss.weights above 0")
-    return torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+    return torch.stack([weights[name] * part for name, part in parts.items()]).sum(0)

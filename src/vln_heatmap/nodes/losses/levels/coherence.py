@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from vln_heatmap.nodes.losses.weighting import window_mean
+from vln_heatmap.nodes.losses.weighting import window_means
 from vln_heatmap.params import Form
 
 
@@ -42,7 +42,7 @@ def coherence_loss(
         images: I in [0, 1], [B, N, 3, h, w].
         edges: λ.
     """
-    total = probability.new_zeros(())
+    total = probability.new_zeros(len(probability))  # [B]
     for dim in (-2, -1):
         count = probability.shape[dim] - 1
         slope = probability.diff(dim=dim).abs()
@@ -50,5 +50,5 @@ def coherence_loss(
             slope = (slope - target.diff(dim=dim).abs()).relu()
         excuse = (-edges * images.to(slope.dtype).diff(dim=dim).abs().mean(2, keepdim=True)).exp()
         pair = weight.narrow(dim, 0, count) * weight.narrow(dim, 1, count)
-        total = total + window_mean(slope * excuse, pair)
+        total = total + window_means(slope * excuse, pair)
     return total

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vln_heatmap.nodes.losses.weighting import window_mean
+from vln_heatmap.nodes.losses.weighting import window_means
 from vln_heatmap.params import Form
 
 
@@ -53,4 +53,4 @@ def correspondence_loss(
         similarity: in [0, 1], of that shape; 0.6 of VGGT's tokens and 0.4 of the 2-D encoder's by default.
     """
     heat = probability if form == "published" else (probability - target).relu()
-    return window_mean(heat * (1 - similarity.to(heat.dtype)), weight)
+    return window_means(heat * (1 - similarity.to(heat.dtype)), weight)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vln_heatmap.nodes.losses.finetuning import both
-from vln_heatmap.nodes.losses.weighting import window_mean
+from vln_heatmap.nodes.losses.weighting import window_means
 from vln_heatmap.params import Form
 
 
@@ -29,4 +29,4 @@ def discrimination_loss(
     if form == "target":
         t = F.normalize((target * root).flatten(-2), dim=-1)
         alike = (alike - t @ t.mT).relu()
-    return window_mean(alike, both(valid))
+    return window_means(alike, both(valid))

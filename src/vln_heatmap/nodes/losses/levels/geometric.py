@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vln_heatmap.nodes.losses.warping import Warps, sample
-from vln_heatmap.nodes.losses.weighting import window_mean
+from vln_heatmap.nodes.losses.weighting import window_means
 from vln_heatmap.params import Form
 
 
@@ -51,4 +51,4 @@ def geometric_loss(
     slot = slot.expand(-1, -1, -1, *field.shape[-2:])
     warped = sample(field[:, source].gather(2, slot), warps.places)  # [B, P, K, h, w]
     seen = warps.visible[:, :, None] & (same.any(-1) & distinct[..., None])[..., None, None]
-    return window_mean((warped - field[:, goal]).abs(), torch.where(seen, weight[:, goal], 0.0))
+    return window_means((warped - field[:, goal]).abs(), torch.where(seen, weight[:, goal], 0.0))

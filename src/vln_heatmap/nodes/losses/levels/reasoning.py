@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vln_heatmap.nodes.losses.elementary import full_precision, known_logits
-from vln_heatmap.nodes.losses.weighting import window_mean, window_means
+from vln_heatmap.nodes.losses.weighting import window_means
 
 
 def attention_loss(logits: Tensor, referred: Tensor, weight: Tensor) -> Tensor:
@@ -32,14 +32,14 @@ def attention_loss(logits: Tensor, referred: Tensor, weight: Tensor) -> Tensor:
     region = F.adaptive_avg_pool2d((referred * weight).to(log_a.dtype), grid).flatten(-2)  # [B, N, g*g]
     mass = region.sum(-1, keepdim=True)  # [B, N, 1]
     r = region / mass.clamp_min(torch.finfo(mass.dtype).tiny)
-    return window_mean((torch.xlogy(r, r) - r * log_a).sum(-1), mass[..., 0] > 0)
+    return window_means((torch.xlogy(r, r) - r * log_a).sum(-1), mass[..., 0] > 0)
 
 
 def contrast_loss(
     logits: Tensor, wrong: Tensor, target: Tensor, weight: Tensor, differs: Tensor, *, margin: float
 ) -> Tensor:
-    """max(0, m + L - L'): the right instruction's masks fit the target better than the wrong one's, mean over
-    windows; a ranking loss (as for referring expressions, Mao et al., CVPR 2016, eq. 6).
+    """max(0, m + L - L'): the right instruction's masks fit the target better than the wrong one's, a ranking
+    loss (as for referring expressions, Mao et al., CVPR 2016, eq. 6).
 
     L and L' are the mean cross-entropies of a window's masks with one and the same target. The minimum, 0, is
     reached as soon as L' exceeds L by m.
@@ -56,7 +56,7 @@ def contrast_loss(
         loss = F.binary_cross_entropy_with_logits(known, target.to(known.dtype), reduction="none")
         fits.append(window_means(loss, weight))  # [B]
     asked = differs & (weight.flatten(1).amax(1) > 0)
-    return ((margin + fits[0] - fits[1]).relu() * asked).mean()
+    return (margin + fits[0] - fits[1]).relu() * asked
 
 
 def wrong_instructions(batch: Mapping[str, Any]) -> list[str]:
