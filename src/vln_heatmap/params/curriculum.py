@@ -99,6 +99,12 @@ class DataScheduleParams(Params):
     important: Share = Field(0.3, description="of the other levels, the one that the phase has most of")
     maintenance: Share = Field(0.1, description="the rest")
     most: float = Field(5.0, ge=1, le=1e6, description="times that a level's samples may be drawn more often")
+    repeats: float = Field(
+        2.0,
+        gt=0,
+        le=1e6,
+        description="times an epoch that a sample may be expected, if it is chosen for itself",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> DataScheduleParams:
@@ -118,6 +124,9 @@ class WeightingParams(Params):
     parts: tuple[Name, ...] | None = Field(None, description="that may change; null = all in use")
     window: Epochs = Field(5, ge=2, description="of trend: epochs")
     rate: float = Field(0.1, ge=0, lt=1, description="of trend: change of a weight after an epoch")
+    relative: bool = Field(
+        True, description="of trend: to the median of all parts; false = each part by itself"
+    )
     tolerance: float = Field(0.01, ge=0, le=1, description="of trend: relative slope per epoch that is none")
     least: float = Field(0.1, gt=0, le=100)
     most: float = Field(2.0, gt=0, le=100)
@@ -152,7 +161,7 @@ class SlowParams(Params):
     metric: Name = "correspondence_accuracy"
     least: float = Field(0.85, allow_inf_nan=False, description="from here on all is well")
     patience: Epochs = 5
-    gain: float = Field(0.01, ge=0, le=1, description="slope per epoch that is not slow")
+    gain: float = Field(0.005, ge=0, le=1, description="slope per epoch that is not slow")
     views: float = Field(1.5, ge=1, le=10, description="factor each time")
     most_views: int = Field(24, ge=1, le=64)
     hard_negatives: Share = Field(0.3, description="at least this share")
@@ -163,8 +172,8 @@ class OscillationParams(Params):
 
     metric: Name = "reasoning_accuracy"
     patience: Epochs = Field(6, ge=3)
-    turns: Share = Field(0.6, description="share of the inner epochs that are turning points")
-    amplitude: float = Field(0.02, ge=0, description="mean change per epoch")
+    turns: Share = Field(0.75, description="share of the inner epochs that are turning points")
+    amplitude: float = Field(0.05, ge=0, description="mean change per epoch")
     weight_decay: float = Field(2.0, ge=1, le=100, description="factor each time")
     most_weight_decay: float = Field(8.0, ge=1, le=1e4, description="product of all factors")
     clip: float = Field(0.5, gt=0, le=1, description="factor each time")

@@ -210,7 +210,7 @@ REPORTS = st.lists(
 
 
 @given(REPORTS, st.integers(0, 12), st.sampled_from(["trend", "fixed", "gradnorm"]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_interrupted_at_any_epoch_it_goes_on_as_if_it_had_not_been(
     reports: list[dict[str, float]], interrupt: int, weighting: str
 ):

@@ -27,7 +27,16 @@ def test_a_rising_loss_counts_more_and_a_falling_one_less():
         ("weights", "mask", 1.0, pytest.approx(1.1)),
         ("weights", "dice", 1.0, pytest.approx(0.9)),
     ]
-    assert events[0].cause == "loss +9.1% an epoch over 3 epochs"
+    assert events[0].cause == "loss +9.1% an epoch over 3 epochs, usual +0.1%"
+
+
+def test_losses_that_fall_alike_keep_their_proportions_unless_each_goes_by_itself():
+    for relative, expected in ((True, {"mask": 1.0, "dice": 0.5}), (False, {"mask": 0.81, "dice": 0.405})):
+        policy = TrendWeighting(PARAMS.model_copy(update={"relative": relative}), 3)
+        policy.start({"mask": 1.0, "dice": 0.5})
+        for epoch in range(4):
+            policy.update(report(epoch, losses={"mask": 0.7**epoch, "dice": 9 * 0.7**epoch}))
+        assert policy.weights == pytest.approx(expected)
 
 
 def test_nothing_changes_before_the_window_is_full():
@@ -40,9 +49,9 @@ def test_nothing_changes_before_the_window_is_full():
 
 @given(st.lists(st.floats(0, 1e6), max_size=60), st.floats(0.1, 2.0))
 def test_weights_stay_within_their_limits(losses: list[float], start: float):
-    policy = weighting(mask=start, dice=0.0)
+    policy = weighting(mask=start, dice=0.0, referred=1.0)
     for epoch, loss in enumerate(losses):
-        policy.update(report(epoch, losses={"mask": loss, "dice": loss}))
+        policy.update(report(epoch, losses={"mask": loss, "dice": loss, "referred": 1.0}))
         assert 0.1 <= policy.weights["mask"] <= 2.0
     assert policy.weights["dice"] == 0.0  # what is off stays off
 
@@ -55,7 +64,7 @@ def test_limits_are_reached():
 
 
 def test_parts_may_be_chosen():
-    policy = TrendWeighting(PARAMS.model_copy(update={"parts": ("dice",)}), 2)
+    policy = TrendWeighting(PARAMS.model_copy(update={"parts": ("dice",), "relative": False}), 2)
     policy.start({"mask": 1.0, "dice": 1.0})
     for epoch in range(2):
         policy.update(report(epoch, losses={"mask": 1.0 + epoch, "dice": 1.0 + epoch}))

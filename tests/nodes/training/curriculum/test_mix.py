@@ -10,6 +10,7 @@ from vln_heatmap.nodes.training.curriculum.mix import (
     DataScheduler,
     bottlenecks,
     focused,
+    limited_repeats,
     mix,
     mixed_weights,
     served,
@@ -107,6 +108,21 @@ def test_weights_are_frequencies_for_any_samples(levels: list[set[str]], most: f
     )
     assert weights.mean() == pytest.approx(1)
     assert ((weights > 0) == (base > 0)).all()  # nothing is left out
+
+
+def test_no_sample_is_drawn_all_the_time():
+    weights = limited_repeats(np.array([90.0, 10.0, 1.0, 0.0]), np.ones(4), draws=4, repeats=1.5)
+    assert weights / 4 == pytest.approx([0.375, 0.375, 0.25, 0.0])  # the last takes what it may not
+    few = limited_repeats(np.array([3.0, 1.0]), np.array([3.0, 1.0]), draws=100, repeats=1.0)
+    assert few == pytest.approx([1.5, 0.5])  # what the base weights want is not cut
+    only = limited_repeats(np.array([1.0, 0.0, 0.0]), np.ones(3), draws=30, repeats=1.0)
+    assert only == pytest.approx([3.0, 0.0, 0.0])  # there is nobody to give it to
+
+
+def test_a_mix_that_only_rounding_changes_is_no_event():
+    scheduler = DataScheduler(PARAMS)
+    scheduler.start(SECOND)
+    assert scheduler.update(report(0, correspondence_accuracy=0.5, reasoning_accuracy=0.5), SECOND) == []
 
 
 def test_a_change_of_mix_is_an_event_with_its_cause():

@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 
 from vln_heatmap.nodes.training.curriculum.adjuster import Settings, TrainingAdjuster
 from vln_heatmap.nodes.training.curriculum.limits import measured
-from vln_heatmap.nodes.training.curriculum.mix import DataScheduler, focused, mixed_weights, served
+from vln_heatmap.nodes.training.curriculum.mix import (
+    DataScheduler,
+    focused,
+    limited_repeats,
+    mixed_weights,
+    served,
+)
 from vln_heatmap.nodes.training.curriculum.phase_schedule import phase_factors
 from vln_heatmap.nodes.training.curriculum.phases import PhaseMachine
 from vln_heatmap.nodes.training.curriculum.weighting import WEIGHTINGS, Weighting
@@ -199,7 +205,10 @@ class CurriculumDirector:
         progress = min(1.0, self.phases.done / self.phases.planned(self.phases.name))
         samples = self.samples.assign(weight=mixed)
         chosen = sample_weights(samples, self.losses, techniques, progress)
-        return mixed if chosen is None else chosen / chosen.mean()
+        if chosen is None:
+            return mixed
+        draws, repeats = self.steps * self.train.batch_size, self.params.scheduler.repeats
+        return limited_repeats(chosen, self.base, draws=draws, repeats=repeats)
 
     def _techniques(self) -> dict[str, Any]:
         """The phase's, with at least the adjuster's share of hard negatives."""

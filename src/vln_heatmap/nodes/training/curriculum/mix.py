@@ -6,6 +6,7 @@ and the phase. Nothing is drawn, so that a resumed run has the same mix.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -130,6 +131,22 @@ def _capped(shares: NDArray[np.float64], limits: NDArray[np.float64]) -> NDArray
     return result
 
 
+def limited_repeats(
+    weights: NDArray[np.float64], base: ArrayLike, *, draws: int, repeats: float
+) -> NDArray[np.float64]:
+    """Weights [N] of mean 1 by which no sample is expected more than ``repeats`` times in ``draws`` draws, unless
+    its base weight alone makes it so; what is cut off goes to the other samples in proportion.
+
+    For techniques that choose single samples: at first they know few of them, and would draw those all the time.
+    """
+    wanted, own = weights / weights.sum(), np.asarray(base, np.float64)
+    chosen = wanted > 0
+    limits = np.maximum(repeats / draws, own / own.sum())
+    if limits[chosen].sum() > 1:
+        wanted[chosen] = _capped(wanted[chosen], limits[chosen])
+    return wanted / wanted.mean()
+
+
 class DataScheduler:
     """Follows the validation: levels out of their limits get more of the next epoch.
 
@@ -151,7 +168,7 @@ class DataScheduler:
             return []
         critical = bottlenecks(report.validation, self.params)
         shares = mix(planned, list(critical), self.params)
-        if shares == self.shares:
+        if all(math.isclose(share, self.shares[level], abs_tol=1e-9) for level, share in shares.items()):
             return []
         before, self.shares = self.shares, shares
         cause = "; ".join(critical.values()) or "no bottleneck"

@@ -7,6 +7,7 @@ event.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import median
 from typing import Any, Protocol
 
 from vln_heatmap.nodes.training.curriculum.limits import measured
@@ -69,9 +70,10 @@ class FixedWeighting:
 class TrendWeighting(FixedWeighting):
     """A part whose loss rises counts more, one whose loss falls counts less, in favour of the others.
 
-    After each epoch of a full window, with t the slope of a part's losses over the window per epoch and over
-    their mean: weight * (1 + rate) if t > tolerance, weight * (1 - rate) if t < -tolerance, clipped to
-    [least, most].
+    After each epoch, with t the slope of a part's losses over a full window per epoch and over their mean, less
+    (``relative``) the median of all parts': weight * (1 + rate) if t > tolerance, weight * (1 - rate) if
+    t < -tolerance, clipped to [least, most]. Relative, because usually all losses fall, and weights that all fell
+    with them would only lose the proportions of the phase.
 
     Args:
         params: of the policy.
@@ -94,23 +96,25 @@ class TrendWeighting(FixedWeighting):
 
     def update(self, report: EpochReport) -> list[Event]:
         """See ``Weighting``."""
-        events = []
-        for part, before in self.weights.items():
+        for part in self.weights:
             loss = measured(report.losses, part)
-            if loss is None or not before or part not in (self.params.parts or self.weights):
-                continue
-            recent = [*self.losses.get(part, []), loss][-self.window :]
-            self.losses[part] = recent
-            after = self._after(before, recent) if len(recent) == self.window else before
+            if loss is not None and self.weights[part] and part in (self.params.parts or self.weights):
+                self.losses[part] = [*self.losses.get(part, []), loss][-self.window :]
+        trends = {p: relative_slope(seen) for p, seen in self.losses.items() if len(seen) == self.window}
+        usual = median(trends.values()) if trends and self.params.relative else 0.0
+        events = []
+        for part, trend in trends.items():
+            before, after = self.weights[part], self._after(self.weights[part], trend - usual)
             if after != before:
                 self.weights[part] = after
-                cause = f"loss {relative_slope(recent):+.1%} an epoch over {len(recent)} epochs"
+                cause = f"loss {trend:+.1%} an epoch over {self.window} epochs"
+                cause += f", usual {usual:+.1%}" if self.params.relative else ""
                 values = {"before": before, "after": after}
                 events.append(Event.after_epoch(report, "weights", part, cause, **values))
         return events
 
-    def _after(self, weight: float, losses: list[float]) -> float:
-        params, trend = self.params, relative_slope(losses)
+    def _after(self, weight: float, trend: float) -> float:
+        params = self.params
         if abs(trend) <= params.tolerance:
             return weight
         factor = 1 + params.rate if trend > 0 else 1 - params.rate
