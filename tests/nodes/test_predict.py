@@ -42,7 +42,7 @@ def long_clip() -> Clip:
 
 
 def predict(model: Any, clip: Clip, **params: Any) -> Prediction:
-    return predict_clip(model, clip, PredictParams.model_validate(params))
+    return predict_clip(model, clip, PredictParams.model_validate(params), synthetic.PARAMS)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from vln_heatmap.geometry.cameras import PinholeCamera
 from vln_heatmap.geometry.projection import unproject
-from vln_heatmap.nodes.evaluate import ahead, checked
+from vln_heatmap.nodes.evaluate import checked
 from vln_heatmap.nodes.evaluation_windows import (
     Truth,
     Window,
@@ -47,6 +47,7 @@ from vln_heatmap.nodes.metrics.heatmap import (
 )
 from vln_heatmap.nodes.model.keyframes import KeyframeSampler, make_sampler
 from vln_heatmap.nodes.model.keyframes.voxels import coverage, cubes, redundancy
+from vln_heatmap.nodes.threads import ahead
 from vln_heatmap.params import EvaluateParams, ModelParams, SamplerBenchmarkParams
 from vln_heatmap.reporting.sampler_figure import sampler_plot
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from vln_heatmap.nodes.baselines import MeanMaps, Size, baselines, mean_maps, resized
+from vln_heatmap.nodes.baselines import MeanMaps, Size, baselines, mean_maps
+from vln_heatmap.nodes.evaluation_model import ModelMethod, model_method
 from vln_heatmap.nodes.evaluation_windows import (
     Truth,
     Window,
@@ -44,12 +45,14 @@ from vln_heatmap.nodes.metrics.heatmap import (
     concatenate,
     heatmap_statistics,
 )
+from vln_heatmap.nodes.threads import ahead
 from vln_heatmap.params import EvaluateParams
 from vln_heatmap.reporting.tables import CEILING, MODEL
 
 __all__ = [
     "Evaluation",
     "ModelMethod",
+    "ahead",
     "answer_windows",
     "draw_windows",
     "measure",
@@ -58,55 +61,6 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger(__name__)
-_T = TypeVar("_T")
-_R = TypeVar("_R")
-
-
-class ModelMethod:
-    """A trained model as a method: the one place where evaluation and model meet.
-
-    Args:
-        predictor: has ``run(inputs [K + 1, 3, S, S] uint8, features [K + 1, C, g, g], instruction)``, which
-            gives a ``HeatmapOutput`` of one window with one current view, the last frame.
-        groups: channels of the groups of encoder features that the model was trained with.
-        origin: what identifies the checkpoint.
-        odometry: whether ``run`` takes the frames' poses [K + 1, 4, 4] as well.
-    """
-
-    def __init__(
-        self,
-        predictor: Any,
-        groups: tuple[int, ...],
-        origin: Mapping[str, str],
-        *,
-        odometry: bool = False,
-    ) -> None:
-        self.predictor, self.groups, self.origin = predictor, groups, dict(origin)
-        self.odometry = odometry
-
-    def __call__(self, window: Window, size: Size) -> Maps:
-        poses = (window.poses,) if self.odometry else ()
-        output = self.predictor.run(window.inputs, window.features, window.instruction, *poses)
-        where = output.distribution_logits[0, 0].float()  # [K, h, w]
-        shares = output.class_logits[0, 0].float().softmax(1).numpy(force=True)  # [K, 3, h, w]
-        classes = np.stack([resized(shares[:, c], size) for c in range(3)]).argmax(0)
-        return Maps(
-            scores=resized(output.mask_logits[0, 0].float().sigmoid().numpy(force=True), size),
-            distribution=resized(where.flatten(1).softmax(1).view(where.shape).numpy(force=True), size),
-            validity=output.validity_logits[0, 0].float().sigmoid().numpy(force=True),
-            classes=classes.astype(np.uint8),
-        )
-
-
-def model_method(checkpoint: Any) -> ModelMethod:
-    """The model of a ``Checkpoint`` as a method."""
-    from vln_heatmap.nodes.model.assemble import model_from_checkpoint
-    from vln_heatmap.nodes.model.predictor import HeatmapPredictor
-
-    predictor = HeatmapPredictor(model_from_checkpoint(checkpoint))
-    origin = {"checkpoint": checkpoint.path.parent.name, "preset": checkpoint.preset}
-    odometry = predictor.model.params.head.odometry
-    return ModelMethod(predictor, predictor.model.groups, origin, odometry=odometry)
 
 
 def training_means(windows: pd.DataFrame, sequences: Any, features: Any, params: EvaluateParams) -> MeanMaps:
@@ -130,6 +84,7 @@ class Evaluation:
         maps: by split, by method.
         examples: test windows for the figure sheet, with their truth and the model's answer.
         about: facts for the results' "meta" section.
+        window: number of the test window of each map of ``targets["test"]`` [M].
     """
 
     scenes: tuple[str, ...]
@@ -137,6 +92,7 @@ class Evaluation:
     maps: dict[str, dict[str, Maps]]
     examples: tuple[tuple[Window, Truth, Maps], ...]
     about: dict[str, Any]
+    window: NDArray[np.int64]
 
 
 def answer_windows(
@@ -168,9 +124,10 @@ def answer_windows(
                 showcase.offer(window, truth, answer[MODEL])
         targets[split] = concatenate_targets(truths)
         maps[split] = {name: concatenate(parts) for name, parts in answers.items()}
+        place = np.repeat(np.arange(len(truths)), [len(truth) for truth in truths])
     about = _about(windows, sequences, model, params)
     scenes = tuple(sorted(test["scene"].unique()))
-    return Evaluation(scenes, targets, maps, showcase.chosen(params.examples), about)
+    return Evaluation(scenes, targets, maps, showcase.chosen(params.examples), about, place)
 
 
 def _answers(
@@ -200,18 +157,6 @@ def _answers(
         yield window, truth, {**answers, MODEL: ask(MODEL, window)}
     costs = ", ".join(f"{name} {1000 * total / len(rows):.1f}" for name, total in seconds.items())
     _LOG.info("Milliseconds a window: %s", costs)
-
-
-def ahead(function: Callable[[_T], _R], items: Iterable[_T], *, workers: int) -> Iterator[_R]:
-    """``map`` in threads, in order, at most two results a worker ahead of the caller."""
-    waiting: deque[Future[_R]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def checked(name: str, maps: Maps, window: Window, size: Size) -> Maps:
@@ -273,11 +218,15 @@ def _about(windows: pd.DataFrame, sequences: Any, model: Any, params: EvaluatePa
     }
 
 
-def measure(evaluation: Any, params: EvaluateParams) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
+def measure(
+    evaluation: Any, params: EvaluateParams, success: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
     """All numbers.
 
     Args:
         evaluation: ``Evaluation``.
+        params: bootstrap.
+        success: sections that ``measure_success`` made, to go with these.
 
     Returns:
         The results twice (for a versioned and a latest file), ``{"heatmap": {method: {measure: value,
@@ -302,7 +251,9 @@ def measure(evaluation: Any, params: EvaluateParams) -> tuple[dict[str, Any], di
         }
         for kind in ("all", *KINDS)
     }
-    results = {"heatmap": section, "meta": {**evaluation.about, "margin": margins}}
+    more = dict(success or {})
+    meta = {**evaluation.about, "margin": margins, **more.pop("meta", {})}
+    results = {"heatmap": section, **more, "meta": meta}
     return results, results, results_table(section)
 
 

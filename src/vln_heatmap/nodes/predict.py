@@ -12,16 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vln_heatmap.datasets.clip import Clip
-from vln_heatmap.params import PredictParams
+from vln_heatmap.params import ModelParams, PredictParams
 
 
-def predict_clip(checkpoint: Any, clip: Clip, params: PredictParams) -> Any:
+def predict_clip(checkpoint: Any, clip: Clip, params: PredictParams, model: ModelParams) -> Any:
     """Heatmaps of a clip.
 
     Args:
         checkpoint: ``Checkpoint`` of a finetuned model.
         clip: the frames.
         params: instruction, current view and keyframes (numbers of the whole clip).
+        model: of which the placement counts; all else is the checkpoint's.
 
     Returns:
         ``Prediction``, whose indices count the frames that were kept.
@@ -30,10 +31,11 @@ def predict_clip(checkpoint: Any, clip: Clip, params: PredictParams) -> Any:
         ValueError: fewer than two frames, a frame that the clip does not have, or a keyframe that cannot be told
             from the current view among the frames that were kept.
     """
-    from vln_heatmap.nodes.model.assemble import model_from_checkpoint
     from vln_heatmap.nodes.model.predictor import HeatmapPredictor
 
-    predictor = HeatmapPredictor(model_from_checkpoint(checkpoint), threshold=params.threshold)
+    predictor = HeatmapPredictor.from_checkpoint(
+        checkpoint.path, threshold=params.threshold, placement=model.placement
+    )
     current = kept_index(clip, params.current)
     keyframes = None if params.keyframes is None else kept_keyframes(clip, params.keyframes, params.current)
     return predictor.predict(clip.frames, params.instruction, keyframes, current)

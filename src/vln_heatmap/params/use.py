@@ -28,6 +28,10 @@ class EvaluateParams(Params):
     resamples: int = Field(1000, ge=10, le=100_000, description="bootstrap resamples of the scenes")
     workers: int = Field(2, ge=1, le=256, description="threads that read windows and run the baselines")
     examples: int = Field(5, ge=1, le=50, description="windows of the figure sheet")
+    success_windows: int = Field(
+        32, ge=1, le=1_000_000, description="test windows that are asked again from other views"
+    )
+    timed_sequences: int = Field(3, ge=1, le=1000, description="sequences that inference is timed on")
 
 
 class PredictParams(Params):

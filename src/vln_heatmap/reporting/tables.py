@@ -1,8 +1,9 @@
 """Tables of README and docs, rendered from the results file and from nothing else.
 
-``python -m vln_heatmap.reporting.tables`` prints them; ``--update README.md`` rewrites the blocks between
-``<!-- results: heatmap -->`` and ``<!-- /results -->`` in the given files. Invariant: a number in a document
-is the number in the file, and text outside the blocks is never touched.
+``python -m vln_heatmap.reporting.tables`` prints them, with ``--section success`` that one only;
+``--update README.md`` rewrites the blocks between ``<!-- results: heatmap -->`` and ``<!-- /results -->`` in the
+given files. Invariant: a number in a document is the number in the file, and text outside the blocks is never
+touched.
 """
 
 from __future__ import annotations
@@ -41,6 +42,23 @@ COLUMNS = (
     ("validity_accuracy", "validity ↑", 3, False),
     ("iou_classes", "class IoU ↑", 3, False),
 )
+#: Success metrics: key to name, digits and unit.
+SUCCESS = {
+    "distinctness": ("distinctness of keyframes", 3, ""),
+    "spatial_accuracy": ("spatial accuracy", 3, ""),
+    "temporal_consistency": ("temporal consistency", 3, ""),
+    "geometric_loss": ("geometric loss", 3, ""),
+    "correspondence_accuracy": ("correspondence accuracy", 3, ""),
+    "reasoning_accuracy": ("reasoning accuracy", 3, ""),
+    "projection_accuracy": ("cross-frame projection", 3, ""),
+    "fusion_effectiveness": ("fusion effectiveness", 3, ""),
+    "epoch_minutes": ("an epoch", 1, "min"),
+    "inference_seconds": ("inference on a sequence", 2, "s"),
+    "monitor_accuracy": ("accuracy of the training monitor", 3, ""),
+    "memory_gib": ("memory", 2, "GiB"),
+    "gpu_memory_gib": ("memory on the GPU", 2, "GiB"),
+}
+_VERDICTS = {True: "passed", False: "failed", None: "–"}
 
 
 def ordered_methods(methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -81,6 +99,21 @@ def heatmap_table(results: Document) -> str:
     return "\n".join([*lines, "", _note(results.get("meta", {}))])
 
 
+def success_table(results: Document) -> str:
+    """Section "success" as a Markdown table: value, target, verdict; a dash for what was not measured."""
+    lines = [_row(["success metric", "value", "target", ""]), _row(["---", "---:", "---:", "---"])]
+    for key, (name, digits, unit) in SUCCESS.items():
+        entry = results["success"][key]
+        value = number(entry["value"], digits, entry["ci"])
+        target = f"{entry['rule']} {entry['target']:g} {unit}".strip() if entry["rule"] else ""
+        shown = f"{value} {unit}".strip() if entry["value"] is not None else value
+        lines.append(_row([name, shown, target, _VERDICTS[entry["passed"] if entry["rule"] else None]]))
+    meta = results.get("meta", {})
+    asked = meta.get("success", {}).get("windows_asked_again", "?")
+    note = f"{_note(meta)} Consistency, geometric loss, projection and fusion: {asked} of these windows."
+    return "\n".join([*lines, "", note])
+
+
 def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
@@ -103,7 +136,7 @@ def measured_on(meta: Mapping[str, Any]) -> str:
 
 
 #: Renderer of each section of the results file; later stages add theirs.
-TABLES: dict[str, Callable[[Document], str]] = {"heatmap": heatmap_table}
+TABLES: dict[str, Callable[[Document], str]] = {"heatmap": heatmap_table, "success": success_table}
 _BLOCK = re.compile(r"(<!-- results: (?P<name>\w+) -->\n)(?P<body>.*?)(<!-- /results -->)", re.DOTALL)
 
 
@@ -117,26 +150,28 @@ def update_blocks(text: str, results: Document) -> str:
     if opened != closed:
         raise ValueError(f"{opened} result blocks are opened, {closed} are closed with <!-- /results -->")
 
-    def render(match: re.Match[str]) -> str:
-        name = match["name"]
-        if name not in TABLES or name not in results:
-            known = sorted(set(TABLES) & set(results))
-            raise ValueError(f"no results for the block {name!r}; there are {', '.join(known) or 'none'}")
-        return f"{match[1]}{TABLES[name](results)}\n{match[4]}"
+    return _BLOCK.sub(lambda match: f"{match[1]}{_table(match['name'], results)}\n{match[4]}", text)
 
-    return _BLOCK.sub(render, text)
+
+def _table(name: str, results: Document) -> str:
+    if name not in TABLES or name not in results:
+        known = sorted(set(TABLES) & set(results))
+        raise ValueError(f"no results for the block {name!r}; there are {', '.join(known) or 'none'}")
+    return TABLES[name](results)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line: print the tables, or update files."""
     parser = argparse.ArgumentParser(prog="python -m vln_heatmap.reporting.tables", description=__doc__)
     parser.add_argument("results", nargs="?", type=Path, default=RESULTS, help="results file")
+    parser.add_argument("--section", choices=TABLES, help="print this table only")
     parser.add_argument("--update", nargs="+", type=Path, default=[], metavar="FILE", help="files to rewrite")
     options = parser.parse_args(arguments)
     try:
         results = json.loads(options.results.read_text(encoding="utf-8"))
         if not options.update:
-            print("\n\n".join(TABLES[name](results) for name in TABLES if name in results))
+            wanted = [options.section] if options.section else [name for name in TABLES if name in results]
+            print("\n\n".join(_table(name, results) for name in wanted))
         for file in options.update:
             file.write_text(update_blocks(file.read_text(encoding="utf-8"), results), encoding="utf-8")
     except FileNotFoundError as error:

@@ -47,18 +47,6 @@ def orders(scores: Any, hot: Any, known: Any, pairs: Iterable[tuple[int, int]]) 
     for i, j in pairs:
         for a, b, x, y, k, m in cells(scores[i], scores[j], hot[i], hot[j], known[i], known[j]):
             if k and m:
-                found += [(np.float32(a) - np.float32(b), x and not y)]
-                found += [(np.float32(b) - np.float32(a), y and not x)]
+                found += [(np.float32(a - b), x and not y)]
+                found += [(np.float32(b - a), y and not x)]
     return auc(found)
-
-
-def carried(maps: np.ndarray, x: float, y: float) -> np.ndarray:
-    """Maps [K, h, w] at a place, bilinear: [K]."""
-    h, w = maps.shape[1:]
-    total, column, row = np.zeros(len(maps)), x - 0.5, y - 0.5
-    for i in range(h):
-        for j in range(w):
-            down = max(0.0, 1 - abs(np.clip(row, 0, h - 1) - i))
-            across = max(0.0, 1 - abs(np.clip(column, 0, w - 1) - j))
-            total += maps[:, i, j] * down * across
-    return total

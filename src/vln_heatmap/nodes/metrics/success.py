@@ -2,15 +2,14 @@
 
 Invariant: each is measured against what the targets themselves do, and weighs hot and cold cells (or right and
 wrong orders) alike. So an answer that does not depend on what is asked (noise, a constant, all ones, one hot
-cell) stays at chance, 0.5, in all of them, and above 0.15 in the geometric loss, whatever share of the cells is
-hot. Formulas: docs/success_metrics.md.
+cell) stays at chance, 0.5, or below in all of them, and above 0.15 in the geometric loss, whatever share of the
+cells is hot. Formulas: docs/success_metrics.md.
 
 Shapes: M maps of h x w cells; ``scene`` [M] is the index of each map's scene, below ``scenes``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -105,23 +104,34 @@ def geometric_error(carried: Floats, own: Floats, target: Floats) -> Floats:
     return ((carried - target) ** 2 + (own - target) ** 2) / 2
 
 
-@dataclass(frozen=True)
-class ErrorRemoved:
-    """What share of the error of the better of two rivals is removed: 1 - (1 - a) / (1 - max(b, c, floor)).
+def better_than_either(
+    scores: Floats,
+    rivals: tuple[Floats, ...],
+    hot: Bools,
+    known: Bools,
+    window: Ints,
+    scene: Ints,
+    scenes: int,
+) -> Ratio:
+    """Share of the windows in which ``scores`` have a larger area under the ROC curve, over all cells of the
+    window, than each of the rivals; as large as the best of them counts half.
 
-    1: no error is left; 0: nothing is gained; negative: it does harm. A rival below ``floor`` counts as one that
-    guesses; NaN where the better rival makes no error.
+    Windows whose cells are all hot or all cold say nothing. ``window`` [M]: maps of a window follow each other.
     """
-
-    statistic: Statistic
-    rivals: tuple[Statistic, ...]
-    floor: float = 0.5
-
-    def values(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        best = np.max([rival.values(weights) for rival in self.rivals], axis=0)  # [R]
-        left = 1 - np.maximum(best, self.floor)
-        gained = self.statistic.values(weights) - np.maximum(best, self.floor)
-        return np.where(left > 0, gained / np.where(left > 0, left, 1), np.nan)
+    starts = np.flatnonzero(np.diff(window, prepend=window[0] - 1))  # [W]
+    stops = np.append(starts[1:], len(window))
+    won, where = [], []
+    for rows in map(slice, starts, stops):
+        truth, counted = (a[rows].reshape(1, -1) for a in (hot, known))
+        if not (truth & counted).any() or not (~truth & counted).any():
+            continue
+        own, *others = (ranking.map_auc(a[rows].reshape(1, -1), truth, counted)[0] for a in (scores, *rivals))
+        won.append((own > max(others)) + 0.5 * (own == max(others)))
+        where.append(scene[rows.start])
+    place = np.asarray(where, np.int64)
+    return Ratio(
+        _by_scene(np.asarray(won, float), place, scenes), _by_scene(np.ones(len(won)), place, scenes)
+    )
 
 
 def best_balanced_cut(scores: Floats, hot: Bools, known: Bools) -> float:

@@ -8,7 +8,7 @@ from vln_heatmap.nodes.benchmark_samplers import (
     draw_samplers,
     measure_samplers,
 )
-from vln_heatmap.nodes.evaluate import model_method
+from vln_heatmap.nodes.evaluation_model import model_method
 
 
 def create_pipeline(**_: object) -> Pipeline:
@@ -21,7 +21,7 @@ def create_pipeline(**_: object) -> Pipeline:
                 "sampler_choices",
                 name="choose_keyframes",
             ),
-            node(model_method, "finetuned_model", "model_method", name="model_method"),
+            node(model_method, ["finetuned_model", "params:model"], "model_method", name="model_method"),
             node(
                 answer_choices,
                 ["sampler_choices", *data, "model_method", "params:evaluate"],

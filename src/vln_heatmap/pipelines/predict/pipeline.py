@@ -10,7 +10,10 @@ def create_pipeline(**_: object) -> Pipeline:
     return Pipeline(
         [
             node(
-                predict_clip, ["finetuned_model", "clip", "params:predict"], "prediction", name="predict_clip"
+                predict_clip,
+                ["finetuned_model", "clip", "params:predict", "params:model"],
+                "prediction",
+                name="predict_clip",
             ),
             node(
                 render_prediction, ["prediction", "clip", "params:predict"], outputs, name="render_prediction"
