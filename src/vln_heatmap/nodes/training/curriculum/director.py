@@ -76,7 +76,7 @@ class CurriculumDirector:
         self.mining |= params.adjuster.enabled  # it may turn hard negatives on
         self.phases = PhaseMachine(params)
         self.scheduler = DataScheduler(params.scheduler)
-        window_epochs = params.epochs(params.weighting.window, at_least=2)
+        window_epochs = params.epochs(params.weighting.window, at_least=3)
         self.weighting: Weighting = WEIGHTINGS[params.weighting.name](params.weighting, window_epochs)
         self.adjuster = TrainingAdjuster(params)
         self.epoch, self.step = 0, 0  # the next one, and updates done
