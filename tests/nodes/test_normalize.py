@@ -482,3 +482,43 @@ def test_the_stage_imports_neither_torch_nor_a_video_decoder() -> None:
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "[]\n"
     )
+
+
+# --- how hard a sample is ---------------------------------------------------------------------------------
+
+
+def test_the_overlap_is_the_share_of_the_view_that_its_candidates_show_too() -> None:
+    """The last view has wall, chair and table, 400 pixels each; its candidates have two of them, one, none."""
+    walk = sequence(4, {0: [1, 2], 1: [3], 2: [4], 3: [1, 2, 3]})
+    samples = index_samples(
+        {"a_0": walk}, splits_of({"a_0": walk}), finetune(train=1, any_frame=False), COLLECT
+    )
+    last = samples[samples["current"] == 3].iloc[0]
+    assert list(last.candidates) == [0, 1, 2]
+    assert last.overlap == pytest.approx((2 / 3 + 1 / 3 + 0) / 3)
+
+
+def test_single_views_show_all_of_themselves_and_phrases_have_no_distractors() -> None:
+    walk = sequence(3)
+    samples = index_samples({"a_0": walk}, splits_of({"a_0": walk}), NormalizeParams(), COLLECT)
+    assert (samples.query("task == 'pretrain'")["overlap"] == 1).all()
+    assert samples["overlap"].between(0, 1).all()
+
+
+def test_distractors_of_a_question_are_counted() -> None:
+    asked = {
+        "text": "which chair is nearer?",
+        "kind": "reasoning",
+        "instances": [2],
+        "frame": None,
+        "question": "near_far",
+        "level": 2,
+        "distractors": [7, 8],
+    }
+    walk = sequence(6, instructions=[asked])
+    params = finetune(reasoning=1, phrases=0, route=0, everything=0, new_questions=0)
+    samples = index_samples({"a_0": walk}, splits_of({"a_0": walk}), params, COLLECT)
+    named = samples[samples["question"] == "near_far"]
+    assert len(named)
+    assert (named["distractors"] == 2).all()
+    assert (samples[samples["question"] == ""]["distractors"] == 0).all()

@@ -139,6 +139,8 @@ def index_samples(
         "relation", "route", "reasoning"), ``referred`` (instance ids, ascending; none = everything),
         ``question`` (type of a question, else ""), ``level`` of the instruction (0 everything, 1 simple, 2 a
         relation, 3 several steps), ``levels`` (of the spatial losses, that the sequence was filmed for),
+        ``overlap`` (how much of the current view the candidates show too, see ``Recording.overlap``),
+        ``distractors`` (similar things that the instruction does not mean),
         ``weight`` (how often training draws it, relative to the mean of its task; 1 in the other splits).
 
     Raises:

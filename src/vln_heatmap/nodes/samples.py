@@ -42,6 +42,8 @@ COLUMNS = (
     "question",
     "level",
     "levels",
+    "overlap",
+    "distractors",
     "weight",
 )
 EVERYTHING: Mapping[str, Any] = {"text": "", "kind": "everything", "instances": ()}
@@ -96,6 +98,25 @@ class Recording:
         columns = zip(self.frames["visible_ids"], self.frames["visible_pixels"], strict=True)
         return [dict(zip(map(int, ids), map(int, counts), strict=True)) for ids, counts in columns]
 
+    @cached_property
+    def shares(self) -> NDArray[np.float64]:
+        """Share of the image that each instance covers, of every frame: [T, instances]."""
+        ids = sorted(set().union(*self.visible))
+        counts = [[frame.get(i, 0) for i in ids] for frame in self.visible]
+        return np.array(counts, np.float64).reshape(len(self), len(ids)) / self.pixels
+
+    def overlap(self, current: int, candidates: Sequence[int]) -> float:
+        """How much of a view its candidates show too, by instances, in [0, 1]; 1 without candidates.
+
+        The sum over instances of the smaller of the two shares of the image, over that of the view itself; mean
+        over candidates.
+        """
+        own = self.shares[current]  # [instances]
+        if not len(candidates) or not own.sum():
+            return 1.0
+        common = np.minimum(self.shares[list(candidates)], own).sum(1)  # [candidates]
+        return float(common.mean() / own.sum())
+
     def generator(self, seed: int, task: str) -> np.random.Generator:
         """The random numbers of this sequence and task, whatever other sequences there are."""
         return np.random.default_rng([seed, zlib.crc32(self.id.encode()), _TASKS[task]])
@@ -115,6 +136,8 @@ class Recording:
             "question": spoken.get("question", ""),
             "level": int(spoken.get("level", 0)),
             "levels": self.levels,
+            "overlap": self.overlap(current, candidates),
+            "distractors": len(spoken.get("distractors", ())),
             "weight": self.quality,
         }
 

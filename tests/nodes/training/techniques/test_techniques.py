@@ -151,14 +151,14 @@ def test_a_teacher_is_the_average_of_the_weights() -> None:
     nn.init.ones_(model.weight)
     teacher.update()
     x = torch.ones(1, 1)
-    assert teacher.answer(model, {"x": x}, lambda net, b: net(b["x"])).item() == pytest.approx(0.9)
+    assert teacher.answer({"x": x}, lambda net, b: net(b["x"])).item() == pytest.approx(0.9)
     teacher.update()
-    assert teacher.answer(model, {"x": x}, lambda net, b: net(b["x"])).item() == pytest.approx(
-        1 - 0.1 * 2 / 11
-    )
+    assert teacher.answer({"x": x}, lambda net, b: net(b["x"])).item() == pytest.approx(1 - 0.1 * 2 / 11)
     assert model.weight.item() == 1
     assert model(x).requires_grad
-    assert not teacher.answer(model, {"x": x}, lambda net, b: net(b["x"])).requires_grad
+    assert not teacher.answer({"x": x}, lambda net, b: net(b["x"])).requires_grad
+    teacher.restart()
+    assert teacher.answer({"x": x}, lambda net, b: net(b["x"])).item() == 1
 
 
 def test_modes_are_given_back() -> None:

@@ -90,6 +90,10 @@ class Techniques:
         for technique in self._active.values():
             technique.after_step(self.model)
 
+    def restart(self) -> None:
+        """After a rollback: averaged teachers begin anew with the weights that the model has now."""
+        self.context.teachers.restart()
+
     def state_dict(self) -> dict[str, Tensor]:
         """Tensors for a saved run."""
         states = {name: technique.state_dict() for name, technique in self._active.items()}

@@ -80,7 +80,7 @@ def _like(maps: Tensor, wanted: Tensor) -> Tensor:
 class Source(Protocol):
     """Who answers: see ``Teacher.answer``."""
 
-    def answer(self, model: nn.Module, batch: Batch, predict: Predict) -> Any: ...
+    def answer(self, batch: Batch, predict: Predict) -> Any: ...
 
 
 class FixedTeacher:
@@ -88,34 +88,34 @@ class FixedTeacher:
 
     Args:
         network: reads the same features as the model that it teaches; its sizes may differ.
+        model: who is taught.
+
+    Raises:
+        ValueError: it reads other features than the model.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network.requires_grad_(False)
-
-    def answer(self, model: nn.Module, batch: Batch, predict: Predict) -> Any:
-        """What the network makes of a batch, on the model's device.
-
-        Raises:
-            ValueError: it reads other features than the model.
-        """
-        mine, theirs = (getattr(net, "similar", None) for net in (model, self.network))
+    def __init__(self, network: nn.Module, model: nn.Module) -> None:
+        mine, theirs = (getattr(net, "similar", None) for net in (model, network))
         if mine != theirs:
             raise ValueError(
                 f"the teacher must read the same features as the model: its channels are {theirs}, the "
                 f"model's {mine}. Choose a checkpoint that was trained with the same model.encoder"
             )
-        self.network.to(next(model.parameters()).device)
+        self.network, self.model = network.requires_grad_(False), model
+
+    def answer(self, batch: Batch, predict: Predict) -> Any:
+        """What the network makes of a batch, on the model's device."""
+        self.network.to(next(self.model.parameters()).device)
         with evaluating(self.network):
             return predict(self.network, batch)
 
     @classmethod
-    def of_checkpoint(cls, path: str) -> FixedTeacher:
+    def of_checkpoint(cls, path: str, model: nn.Module) -> FixedTeacher:
         """The network of a checkpoint folder; see ``Checkpoint.open`` for what may be given and go wrong."""
         from vln_heatmap.datasets.checkpoint import Checkpoint
         from vln_heatmap.nodes.model.assemble import model_from_checkpoint
 
-        return cls(model_from_checkpoint(Checkpoint.open(path)))
+        return cls(model_from_checkpoint(Checkpoint.open(path)), model)
 
 
 class Distillation(BatchTechnique):
@@ -127,10 +127,10 @@ class Distillation(BatchTechnique):
         if params.teacher == "ema":
             self.teacher = context.teachers.get(params.decay)
         else:
-            self.teacher = FixedTeacher.of_checkpoint(params.teacher)
+            self.teacher = FixedTeacher.of_checkpoint(params.teacher, context.teachers.model)
 
     def loss(self, model: nn.Module, batch: Batch, output: Any) -> dict[str, Tensor]:
-        taught = self.teacher.answer(model, batch, self.context.predict)
+        taught = self.teacher.answer(batch, self.context.predict)
         losses = distillation_losses(
             output, taught, batch["keyframe_mask"], temperature=self.params.temperature
         )

@@ -67,7 +67,7 @@ class SelfTraining(BatchTechnique):
 
     def loss(self, model: nn.Module, batch: Batch, output: Any) -> dict[str, Tensor]:
         params, unknown = self.params, unknown_cells(batch)
-        taught = self.teacher.answer(model, batch, self.context.predict)
+        taught = self.teacher.answer(batch, self.context.predict)
         losses = {}
         if params.mask:
             losses["self_training_mask"] = params.mask * mask_pseudo_loss(

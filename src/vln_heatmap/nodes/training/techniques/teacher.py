@@ -43,25 +43,30 @@ class Teacher:
     """
 
     def __init__(self, model: nn.Module, *, decay: float) -> None:
-        self.average = WeightAverage(model, decay=decay)
+        self.model, self.average = model, WeightAverage(model, decay=decay)
         self.step = 0
         self._answered: tuple[Batch, Any] | None = None
 
-    def answer(self, model: nn.Module, batch: Batch, predict: Predict) -> Any:
+    def answer(self, batch: Batch, predict: Predict) -> Any:
         """What ``predict`` gives with the averaged weights in place; the same batch is answered only once."""
         if self._answered is None or self._answered[0] is not batch:
-            with evaluating(model):
-                output = predict(lambda *args, **more: self._call(model, args, more), batch)
+            with evaluating(self.model):
+                output = predict(self._call, batch)
             self._answered = batch, output
         return self._answered[1]
 
-    def _call(self, model: nn.Module, args: tuple[Any, ...], more: dict[str, Any]) -> Any:
-        return functional_call(model, self.average.tensors, args, more)
+    def _call(self, *args: Any, **more: Any) -> Any:
+        return functional_call(self.model, self.average.tensors, args, more)
 
     def update(self) -> None:
         """Take in the model's weights after a step."""
         self.average.update(self.step)
         self.step += 1
+        self._answered = None
+
+    def restart(self) -> None:
+        """Begin anew with the model's weights of now."""
+        self.average, self.step = WeightAverage(self.model, decay=self.average.decay), 0
         self._answered = None
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -96,6 +101,10 @@ class Teachers:
     def keep(self, decays: set[float]) -> None:
         """Dismiss all others."""
         self._teachers = {decay: t for decay, t in self._teachers.items() if decay in decays}
+
+    def restart(self) -> None:
+        for teacher in self._teachers.values():
+            teacher.restart()
 
     def update(self) -> None:
         for teacher in self._teachers.values():
