@@ -15,7 +15,7 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def table():
-    return measure(range(5000, 5240), PARAMS)
+    return measure(range(5000, 5200), PARAMS)
 
 
 def test_every_kind_of_alert_is_planted_many_times(table):

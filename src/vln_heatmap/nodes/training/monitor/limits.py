@@ -52,7 +52,7 @@ class Resources(Check):
 
     def observe(self, report: EpochReport) -> Iterator[Alert]:
         """See ``Check``."""
-        measured = {name: value for name, value in report.resources.items() if math.isfinite(value)}
+        measured = {name: float(value) for name, value in report.resources.items() if math.isfinite(value)}
         if "memory_share" in measured:
             yield from self._memory(measured["memory_share"])
         if "step_seconds" in measured:

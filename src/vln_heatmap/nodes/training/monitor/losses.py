@@ -60,7 +60,7 @@ class Convergence(Check):
         for part, epochs in self.params.plateau_epochs.items():
             value = report.losses.get(part, math.nan)
             if math.isfinite(value):
-                yield from self._judge(part, value, epochs)
+                yield from self._judge(part, float(value), epochs)
 
     def begin_phase(self) -> None:
         """See ``Check``."""
@@ -92,8 +92,8 @@ class Convergence(Check):
             return
         watch.active = True
         what = "the loss" if part == "loss" else f"the loss part {part}"
-        cause = f"{what} has not fallen by {tolerance:.2g} of its best, {best:.4g}, in {epochs} epochs"
-        yield Alert(f"plateau/{part}", "info", cause, gain, tolerance)
+        cause = f"{what} has not fallen by {progress:.1%} of its best, {best:.4g}, in {epochs} epochs"
+        yield Alert(f"plateau/{part}", "info", cause, gain, progress)
 
 
 class Stability(Check):
@@ -117,11 +117,11 @@ class Stability(Check):
         yield from self._finite(report.losses)
         loss = report.losses.get("loss", math.nan)
         if math.isfinite(loss):
-            values = self.remember("loss", loss, self.params.swing_epochs)
+            values = self.remember("loss", float(loss), self.params.swing_epochs)
             yield from self._rise(values)
             yield from self._swing(values)
         if math.isfinite(report.grad_norm_max):
-            yield from self._gradient(report.grad_norm_max)
+            yield from self._gradient(float(report.grad_norm_max))
 
     def begin_phase(self) -> None:
         """See ``Check``."""

@@ -37,7 +37,7 @@ class Performance(Check):
         """See ``Check``."""
         for metric, value in report.validation.items():
             if math.isfinite(value):
-                yield from self._judge(metric, -value if less_is_better(metric) else value)
+                yield from self._judge(metric, float(-value if less_is_better(metric) else value))
 
     def rolled_back(self) -> None:
         """See ``Check``: levels stay, recent values are those of weights that are no more."""

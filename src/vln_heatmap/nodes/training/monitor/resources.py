@@ -5,6 +5,7 @@ Invariant: a limit that cannot be read counts as none; measuring never fails and
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,9 +107,8 @@ def _resident() -> int:
 
 def _gpu_share() -> dict[str, float]:
     """Memory that PyTorch keeps for later use is free: it gives it back where it is needed."""
-    import torch
-
-    if not (torch.cuda.is_available() and torch.cuda.is_initialized()):
+    torch = sys.modules.get("torch")
+    if not (torch and torch.cuda.is_available() and torch.cuda.is_initialized()):
         return {}
     free, total = torch.cuda.mem_get_info()
     others = total - free - torch.cuda.memory_reserved()
