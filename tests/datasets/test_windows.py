@@ -338,6 +338,7 @@ def test_another_instruction_is_of_something_else(wall: FrameFeatures) -> None:
         right | {"current": 8},
         right | {"instruction": "the same in other words"},
         right | {"instruction": "right of 1", "referred": [1]},
+        right | {"instruction": "", "referred": []},
     ]
     dataset = windows(wall, *rows, needs=("contrast",))
     assert {get(dataset, i, seed)["other_instruction"] for i in range(3) for seed in range(5)} == {

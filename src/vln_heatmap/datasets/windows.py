@@ -122,14 +122,14 @@ class WindowDataset:
         return self.samples.groupby("sequence_id").indices
 
     def _other_instruction(self, index: int, rng: np.random.Generator) -> str:
-        """Instruction of a sample that refers to something else: of the same sequence, if it has one."""
+        """Words for something else than what the sample refers to: of the same sequence, if it has any."""
         row = self.samples.iloc[index]
         meant = set(row.referred)
         for rows in (self._same_sequence[row.sequence_id], None):
             chosen = rng.integers(0, len(self.samples), _TRIES) if rows is None else rng.permutation(rows)
             for other in chosen:
                 found = self.samples.iloc[other]
-                if found.instruction != row.instruction and set(found.referred) != meant:
+                if found.instruction.strip() and set(found.referred) != meant:
                     return found.instruction
         return row.instruction
 

@@ -3,8 +3,9 @@
 The first part of finetuning, the frame-indexed heatmap, is ``elementary.distribution_loss``: one cross-entropy
 for each keyframe. Each function gives the loss of every window, [B].
 
-Invariant: the published forms aim at fixed values (no similarity at all, a variation of 0.5, an entropy of 6), which heatmaps of overlapping views do not have; in the form "target" every minimum, 0, is
-reached where the prediction equals the target.
+Invariant: the published forms aim at fixed values (no similarity at all, a variation of 0.5, an entropy of 6),
+which heatmaps of overlapping views do not have; in the form "target" every minimum, 0, is reached where the
+prediction equals the target.
 
 Shapes: B windows, N current views, K keyframes in order of time, heatmap grid h x w.
 """
