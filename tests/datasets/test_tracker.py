@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,7 @@ class Recorder:
         self.batches: list[int] = []
         self.broken = broken
 
-    def log_batch(self, run_id: str, metrics: list[Any]) -> None:
+    def log_batch(self, run_id: str, metrics: Sequence[Any] = (), tags: Sequence[Any] = ()) -> None:
         if self.broken:
             raise ConnectionError("no route to server")
         self.batches.append(len(metrics))
@@ -110,6 +111,25 @@ def test_trainings_under_a_name_share_a_run_and_no_curve(empty_tracking_db: Path
             part.log_metrics({"loss": value}, 1)
     assert client.get_run(run_id).data.metrics == {"ablation/plain/loss": 0.0, "ablation/other/loss": 1.0}
     assert not Tracker().under("nothing").active
+
+
+def test_tags_are_there_at_once_and_the_last_one_counts(empty_tracking_db: Path, tmp_path: Path) -> None:
+    database = shutil.copy(empty_tracking_db, tmp_path / "mlflow.db")
+    client = MlflowClient(f"sqlite:///{database}")
+    tracker = Tracker(f"sqlite:///{database}", client.create_run("0").info.run_id)
+    for text in ("once", "twice"):
+        tracker.log_tags({"alert/plateau/geometric": text})
+    tracker.under("plain").log_tags({"alerts": "1 info"})
+    tags = client.get_run(tracker.run_id).data.tags
+    assert tags["alert/plateau/geometric"] == "twice"
+    assert tags["plain/alerts"] == "1 info"
+
+
+def test_tags_that_cannot_be_sent_cost_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    Tracker().log_tags({"alerts": "none"})  # no run
+    assert not caplog.records
+    tracker_with(Recorder(broken=True)).log_tags({"alerts": "1 info"})
+    assert "1 tags lost: no route to server" in caplog.text
 
 
 def test_catalog_entry_can_only_be_loaded() -> None:

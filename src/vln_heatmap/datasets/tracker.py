@@ -80,6 +80,22 @@ class Tracker:
         if len(self._pending) >= _BATCH or time.monotonic() - self._sent_at >= self._interval:
             self.flush()
 
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the run at once; a tag that exists is replaced. A failure is logged.
+
+        Args:
+            tags: name (as MLflow allows it: letters, digits, ``_-./`` and spaces) to text.
+        """
+        if not self.active:
+            return
+        from mlflow.entities import RunTag
+
+        try:
+            named = [RunTag(self.prefix + name, text) for name, text in tags.items()]
+            self._client.log_batch(self.run_id, tags=named)
+        except Exception as error:  # as in flush
+            logger.warning("%d tags lost: %s", len(tags), error)
+
     def flush(self) -> None:
         """Send what is pending now. A failure is logged once in a while, and what it held is dropped."""
         pending, self._pending = self._pending, []
