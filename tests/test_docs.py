@@ -30,6 +30,7 @@ GROUPS: dict[str, type[BaseModel]] = {
     "finetune": models.StageParams,
     "evaluate": models.EvaluateParams,
     "benchmark_samplers": models.SamplerBenchmarkParams,
+    "ablate": models.AblateParams,
     "predict": models.PredictParams,
     "export": models.ExportParams,
     "import": models.ImportParams,

@@ -39,6 +39,7 @@ from vln_heatmap.nodes.metrics.bootstrap import (
 from vln_heatmap.nodes.metrics.heatmap import KINDS
 from vln_heatmap.params import AblateParams, EvaluateParams, KeyframeParams, ModelParams, StageParams
 from vln_heatmap.reporting.ablation_figure import ablation_plot
+from vln_heatmap.reporting.tables import measured_on
 
 #: Measures whose difference to what a variant is compared with is told.
 COMPARED = ("auc", "auc_oldest", "auc_within", "iou")
@@ -71,8 +72,8 @@ def run_variants(
         tracker: ``Tracker``; curves are called ``<variant>/seed_<seed>/<stage>/…``.
 
     Returns:
-        ``{"trials": [{"variant", "changes", "against", "seed", "training", "parameters", "seconds",
-        "milliseconds", "threshold", "statistics"}, …], "meta": {…}}``.
+        ``{"trials": [{"variant", "changes", "against", "seed", "training", "parameters", "steps",
+        "seconds", "milliseconds", "threshold", "statistics"}, …], "meta": {…}}``.
 
     Raises:
         ValueError: a variant that names what does not exist, or needs features that are not cached.
@@ -181,7 +182,7 @@ def _measured(
     method = ModelMethod(predictor, model.groups, {}, odometry=odometry)
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
-        "seconds": checkpoint.meta["seconds"],
+        **checkpoint.meta["trial"],
         **examined(exam, method, features, params),
     }
 
@@ -211,7 +212,7 @@ def compare_variants(
         evaluate: bootstrap.
 
     Returns:
-        ``{"variants": {name: {"changes", "parameters", "seconds", "milliseconds", measure: value,
+        ``{"variants": {name: {"changes", "parameters", "steps", "seconds", "milliseconds", measure: value,
         measure_ci: [low, high], …, "everything": {…}, "referring": {…}, "seeds": {measure: [value, …]},
         "difference": {"against": name, measure: value, measure_ci: […], "everything": {…}, "referring":
         {…}}}}, "meta": {…}}``, and the same as a table with columns variant, kind, metric, value, low, high,
@@ -260,6 +261,7 @@ def _section(
     return {
         "changes": dict(records[0]["changes"]),
         "parameters": records[0]["parameters"],
+        "steps": records[0]["steps"],
         "seconds": float(np.mean([record["seconds"] for record in records])),
         "milliseconds": float(np.mean([record["milliseconds"] for record in records])),
         **summary(means["all"], weights),
@@ -304,8 +306,5 @@ def draw_ablation(results: Mapping[str, Any]) -> Any:
     """All variants with their intervals and differences, from the results."""
     about = results["meta"]
     seeds = f"{len(about['seeds'])} seeds" if len(about["seeds"]) > 1 else "one seed"
-    title = (
-        f"What each part is worth: {about['samples']} windows of {about['scenes']} unseen houses, {seeds}, "
-        f"{about['pretrain_steps']} + {about['steps']} steps"
-    )
+    title = f"What each part is worth: {measured_on(about)}, {seeds}"
     return ablation_plot(results["variants"], reference=about["reference"], title=title)

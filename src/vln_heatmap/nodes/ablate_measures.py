@@ -77,7 +77,7 @@ def chosen_keyframes(
         (row.sequence_id, tuple(np.unique(np.asarray(row.candidates, dtype=np.int64)).tolist()))
         for row in rows.itertuples(index=False)
     ]
-    for key in tqdm(dict.fromkeys(keys), f"{params.name} keyframes", unit="window"):
+    for key in tqdm(dict.fromkeys(keys), f"{params.name} keyframes", unit="window", leave=False):
         known[key] = choose(*key)
     return [known[key] for key in keys]
 
@@ -110,7 +110,9 @@ def make_exam(windows: pd.DataFrame, features: Any, params: EvaluateParams) -> E
             return window_truth(open_window(row, features), index[row.scene], params).targets
 
         ready = ahead(truth, rows[split], workers=params.workers)
-        targets[split] = concatenate_targets(list(tqdm(ready, f"truth {split}", total=len(table))))
+        targets[split] = concatenate_targets(
+            list(tqdm(ready, f"truth {split}", total=len(table), leave=False))
+        )
     return Exam(rows, targets, tuple(sorted({row.scene for row in rows["test"]})))
 
 
@@ -156,7 +158,7 @@ def examined(exam: Exam, model: Any, features: Any, params: EvaluateParams) -> d
     for split, rows in exam.rows.items():
         ready = ahead(lambda row: open_window(row, features, model.groups), rows, workers=params.workers)
         answers = []
-        for window in tqdm(ready, f"measure {split}", total=len(rows), unit="window"):
+        for window in tqdm(ready, f"measure {split}", total=len(rows), unit="window", leave=False):
             start = time.perf_counter()
             answers.append(checked("the variant", model(window, size), window, size))
             seconds += time.perf_counter() - start

@@ -7,7 +7,7 @@ so that two variants share a training exactly if it would be the same.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ from vln_heatmap.nodes.ablate_variants import Trial
 from vln_heatmap.nodes.finetune import finetune
 from vln_heatmap.nodes.pretrain import feature_statistics, pretrain
 from vln_heatmap.params import StageParams
+
+_NOTHING: dict[str, float] = {"steps": 0, "seconds": 0.0}
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Material:
 def trained(trial: Trial, material: Material, store: TrialStore, tracker: Any) -> tuple[str, Checkpoint]:
     """Key and checkpoint of a trial: pretrained if it has steps for that, then finetuned.
 
-    Seconds of both trainings, as far as their steps took them, are in the checkpoint's metadata.
+    The checkpoint's metadata has under ``trial`` the ``steps`` of both trainings and the ``seconds`` they took.
     """
     first, last = training_keys(trial, material)
     done = store.checkpoint(last)
@@ -59,8 +61,7 @@ def trained(trial: Trial, material: Material, store: TrialStore, tracker: Any) -
         store.state(last),
         curves,
     )
-    before = start.meta["seconds"]
-    return last, _kept(steps, trial.finetune, store, last, curves, before=before)
+    return last, _kept(steps, trial.finetune, store, last, curves, before=start.meta["trial"])
 
 
 def _pretrained(trial: Trial, material: Material, store: TrialStore, key: str, tracker: Any) -> Checkpoint:
@@ -82,19 +83,19 @@ def _pretrained(trial: Trial, material: Material, store: TrialStore, key: str, t
 
 
 def _kept(
-    steps: Iterable[Any],
+    stage: Iterable[Any],
     params: StageParams,
     store: TrialStore,
     key: str,
     curves: Any,
     *,
-    before: float = 0.0,
+    before: Mapping[str, float] = _NOTHING,
 ) -> Checkpoint:
     """The checkpoint that a stage yields, stored before the stage forgets its state."""
-    for checkpoint, history in steps:
-        spent = float((params.train.batch_size / history["samples_per_s"]).sum())
-        meta = {**checkpoint["meta"], "seconds": before + spent}
-        kept = store.keep(key, {**checkpoint, "meta": meta})
+    for checkpoint, history in stage:
+        seconds = float((params.train.batch_size / history["samples_per_s"]).sum())
+        spent = {"steps": before["steps"] + len(history), "seconds": before["seconds"] + seconds}
+        kept = store.keep(key, {**checkpoint, "meta": {**checkpoint["meta"], "trial": spent}})
     if curves:
         curves.flush()
     return kept
@@ -110,7 +111,7 @@ def untrained(trial: Trial, material: Material) -> dict[str, Any]:
         trial.model, material.tokenizer, groups=encoder.groups, extra=encoder.extra, seed=seed
     )
     network.set_feature_statistics(*feature_statistics(material.samples, material.features, seed))
-    more = {"statistics": material.statistics, "stage": "random", "metrics": {}, "seconds": 0.0}
+    more = {"statistics": material.statistics, "stage": "random", "metrics": {}, "trial": _NOTHING}
     meta = checkpoint_meta(network, trial.model, material.tokenizer, **more)
     return {"state_dict": stored_weights(network, network.state_dict()), "meta": meta}
 

@@ -20,7 +20,7 @@ class TrialParams(Params):
     steps: int = Field(220, ge=1, le=10_000_000, description="of finetuning")
     pretrain_steps: int = Field(360, ge=0, le=10_000_000, description="0 = finetune random weights")
     sampler: SamplerName = Field("uniform", description="keyframes of the windows that it is measured on")
-    against: VariantName | None = Field(None, description="what it is compared with; null = the reference")
+    against: VariantName | None = Field(None, description="null = the reference, itself = nothing")
 
 
 class AblateParams(TrialParams):

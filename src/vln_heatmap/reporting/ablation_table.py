@@ -48,10 +48,11 @@ def ablation_table(results: Mapping[str, Any]) -> str:
 def _cells(name: str, entry: Mapping[str, Any], reference: str) -> list[str]:
     margin = entry.get("difference") or {}
     against = margin.get("against")
+    shown = [item for item in entry["changes"].items() if item[0] != "ablate.against"]
     other = f" (to {against.replace('_', ' ')})" if against and against != reference else ""
     return [
         name.replace("_", " "),
-        ", ".join(f"`{key}: {_plain(value)}`" for key, value in entry["changes"].items()),
+        ", ".join(f"`{key}: {_plain(value)}`" for key, value in shown),
         number(entry["auc"], 3, entry["auc_ci"]),
         _signed(margin, "auc") + other,
         number(entry["everything"]["auc"], 3),
@@ -59,7 +60,7 @@ def _cells(name: str, entry: Mapping[str, Any], reference: str) -> list[str]:
         number(entry["iou"], 3, entry["iou_ci"]),
         _signed(margin, "iou") + other,
         f"{entry['parameters'] / 1e6:.2f} M",
-        f"{entry['seconds']:.0f} s",
+        f"{entry['steps']} steps, {entry['seconds']:.0f} s",
     ]
 
 
@@ -90,9 +91,8 @@ def _note(meta: Mapping[str, Any]) -> str:
     seeds = f"means over {count} seeds" if count > 1 else "one seed"
     spread = "; in brackets 95 % intervals over houses" if meta["scenes"] > 1 else ""
     return (
-        f"{measured_on(meta)}, {seeds}, {meta['pretrain_steps']} steps of pretraining and {meta['steps']} of "
-        f"finetuning on {meta['training_samples']} samples{spread}. Differences are paired: the same windows, "
-        "houses and seeds."
+        f"{measured_on(meta)}, {seeds}, trained on {meta['training_samples']} samples{spread}. Differences are "
+        "paired: the same windows, houses and seeds."
     )
 
 
