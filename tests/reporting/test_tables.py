@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from vln_heatmap.reporting.tables import heatmap_table, main, number, update_blocks
+from vln_heatmap.nodes.metrics.success_goals import GOALS, judged
+from vln_heatmap.reporting.tables import SUCCESS, heatmap_table, main, number, success_table, update_blocks
 
 RESULTS = {
     "heatmap": {
@@ -42,6 +43,34 @@ def test_table_orders_marks_and_counts():
     assert cells[3][cells[0].index("KLD ↓")] == "1.23"
     assert "200 windows in 8 houses" in lines[-1]
     assert "28×28" in lines[-1]
+
+
+def with_success():
+    values = {"distinctness": 0.96, "geometric_loss": 0.1, "memory_gib": 1.5, "inference_seconds": 0.5}
+    section = judged(values, {"distinctness": [0.95, 0.97]})
+    return RESULTS | {"success": section, "meta": RESULTS["meta"] | {"success": {"windows_asked_again": 32}}}
+
+
+def test_every_goal_has_a_row_and_a_verdict():
+    assert list(SUCCESS) == [goal.name for goal in GOALS]
+    lines = success_table(with_success()).splitlines()
+    rows = {line.split(" | ")[0].strip("| "): line for line in lines}
+    assert rows["distinctness of keyframes"].endswith("| .960 (.950–.970) | >= 0.95 | passed |")
+    assert rows["geometric loss"].endswith("| .100 | < 0.05 | failed |")
+    assert rows["inference on a sequence"].endswith("| .50 s | < 2 s | passed |")
+    assert rows["memory of evaluation"].endswith("| 1.50 GiB |  | – |")
+    assert rows["fusion effectiveness"].endswith("| – | > 0.88 | – |")
+    assert "32 of these windows" in lines[-1]
+
+
+def test_command_prints_one_section(tmp_path, capsys):
+    results = tmp_path / "results.json"
+    results.write_text(json.dumps(with_success()))
+    assert main([str(results), "--section", "success"]) == 0
+    assert capsys.readouterr().out == success_table(with_success()) + "\n"
+    results.write_text(json.dumps(RESULTS))
+    assert main([str(results), "--section", "success"]) == 1
+    assert "no results for the block 'success'" in capsys.readouterr().err
 
 
 def test_blocks_are_replaced_and_nothing_else():

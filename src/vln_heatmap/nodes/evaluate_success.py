@@ -6,9 +6,7 @@ gets is said in docs/success_metrics.md and tested.
 
 from __future__ import annotations
 
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +17,7 @@ import pandas as pd
 from vln_heatmap.nodes.evaluation_model import SOURCES
 from vln_heatmap.nodes.evaluation_views import Surfaces, ViewAnswer, choose_views
 from vln_heatmap.nodes.evaluation_windows import Truth
+from vln_heatmap.nodes.memory import peak_memory
 from vln_heatmap.nodes.metrics import ranking
 from vln_heatmap.nodes.metrics.bootstrap import Statistic, interval, scene_weights, value
 from vln_heatmap.nodes.metrics.heatmap import Maps, Targets
@@ -37,7 +36,6 @@ from vln_heatmap.nodes.metrics.success_goals import goals_table, judged
 from vln_heatmap.params import EvaluateParams
 from vln_heatmap.reporting.tables import MODEL
 
-_GIB = 1 << 30
 _HISTORIES = 40  # of the monitor
 Statistics = dict[str, Statistic]
 
@@ -189,9 +187,11 @@ def measure_costs(
     timed = choose_views(test, params.timed_sequences)
     seconds = [inference_seconds(model, sequences, row) for row in timed.itertuples(index=False)]
     known = [s for s in seconds if s is not None]
-    epoch = getattr(model, "training", {}).get("epoch_seconds")
+    training = getattr(model, "training", {})
+    epoch = training.get("epoch_seconds")
     return {
         "epoch_minutes": None if epoch is None else epoch / 60,
+        **{f"training_{name}": training.get(name) for name in ("memory_gib", "gpu_memory_gib")},
         "inference_seconds": statistics.median(known) if known else None,
         "monitor_accuracy": monitor_accuracy(),
         **peak_memory(),
@@ -210,17 +210,6 @@ def inference_seconds(model: Any, sequences: Any, row: Any) -> float | None:
     start = time.perf_counter()
     predict(images, row.instruction, poses=poses)
     return time.perf_counter() - start
-
-
-def peak_memory() -> dict[str, float | None]:
-    """Most memory that this process, and it on the GPU, has held so far, in GiB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _GIB
-    torch = sys.modules.get("torch")
-    on_gpu = None
-    if torch is not None and torch.cuda.is_available():
-        on_gpu = torch.cuda.max_memory_allocated() / _GIB
-    return {"memory_gib": used, "gpu_memory_gib": on_gpu}
 
 
 def monitor_accuracy() -> float:

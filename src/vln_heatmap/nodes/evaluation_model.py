@@ -31,7 +31,7 @@ class ModelMethod:
         groups: channels of the groups of encoder features that the model was trained with.
         origin: what identifies the checkpoint.
         odometry: whether ``run`` takes the frames' poses [K + 1, 4, 4] as well.
-        training: what its training took, by name; see ``success.COSTS``.
+        training: what its training took, see ``training_costs``.
     """
 
     def __init__(

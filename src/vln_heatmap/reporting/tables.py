@@ -55,8 +55,10 @@ SUCCESS = {
     "epoch_minutes": ("an epoch", 1, "min"),
     "inference_seconds": ("inference on a sequence", 2, "s"),
     "monitor_accuracy": ("accuracy of the training monitor", 3, ""),
-    "memory_gib": ("memory", 2, "GiB"),
-    "gpu_memory_gib": ("memory on the GPU", 2, "GiB"),
+    "training_memory_gib": ("memory of training", 2, "GiB"),
+    "training_gpu_memory_gib": ("memory of training, GPU", 2, "GiB"),
+    "memory_gib": ("memory of evaluation", 2, "GiB"),
+    "gpu_memory_gib": ("memory of evaluation, GPU", 2, "GiB"),
 }
 _VERDICTS = {True: "passed", False: "failed", None: "–"}
 

@@ -5,7 +5,7 @@ import pytest
 
 from vln_heatmap.geometry.cameras import PinholeCamera, look_pose
 from vln_heatmap.geometry.projection import project, relative_pose, unproject
-from vln_heatmap.nodes.metrics.projection import cell_intrinsics, cells_elsewhere, sampled, same_surface
+from vln_heatmap.nodes.metrics.projection import cell_intrinsics, cells_elsewhere, same_surface, sampled
 
 
 def read(image: np.ndarray, x: float, y: float) -> float:

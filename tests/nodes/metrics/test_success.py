@@ -57,7 +57,8 @@ def test_a_resample_is_the_metric_of_what_was_drawn(world: dict[str, Any]) -> No
     """Drawing the first scene twice and the second never is measuring the first alone."""
     drawn, rows = np.array([[2.0, 0.0]]), SCENE == 0
     part = {name: values[rows] for name, values in world.items()}
-    for metric, extra in ((balanced_mean, ()), (forced_choice, ()), (distinctness, (WINDOW,))):
+    metrics: list[tuple[Any, Any]] = [(balanced_mean, ()), (forced_choice, ()), (distinctness, (WINDOW,))]
+    for metric, extra in metrics:
         whole = metric(*world.values(), *extra, SCENE, SCENES).values(drawn)[0]
         alone = metric(*part.values(), *(e[rows] for e in extra), SCENE[rows], 1)
         assert whole == pytest.approx(value(alone, 1))

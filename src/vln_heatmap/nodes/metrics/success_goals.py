@@ -49,6 +49,8 @@ GOALS = (
     Goal("epoch_minutes", "<", 30.0),
     Goal("inference_seconds", "<", 2.0),
     Goal("monitor_accuracy", ">", 0.95),
+    Goal("training_memory_gib"),
+    Goal("training_gpu_memory_gib"),
     Goal("memory_gib"),
     Goal("gpu_memory_gib"),
 )

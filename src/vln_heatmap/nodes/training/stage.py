@@ -18,6 +18,7 @@ from vln_heatmap.datasets.windows import WindowDataset
 from vln_heatmap.nodes.losses.heatmap import HeatmapLoss
 from vln_heatmap.nodes.model.assemble import checkpoint_meta, stored_weights
 from vln_heatmap.nodes.model.keyframes import UniformSampler
+from vln_heatmap.nodes.training.costs import training_costs
 from vln_heatmap.params import ModelParams, StageParams
 
 TARGETS = ("mask", "distribution", "valid", "classes", "referred", "pixel_weight", "keyframe_mask")
@@ -92,7 +93,13 @@ def run_stage(
     )
     metrics = {"step": result.best.step, **result.best.metrics} if result.best else {}
     meta = checkpoint_meta(
-        network, model, data.tokenizer, statistics=data.statistics, stage=data.task, metrics=metrics
+        network,
+        model,
+        data.tokenizer,
+        statistics=data.statistics,
+        stage=data.task,
+        metrics=metrics,
+        training=training_costs(result.history, len(windows)),
     )
     return {"state_dict": stored_weights(network, result.state_dict), "meta": meta}, result.history
 
