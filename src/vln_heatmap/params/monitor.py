@@ -67,7 +67,7 @@ class StabilityParams(Params):
 
     rise: float = Field(0.5, gt=0, le=100, description="largest rise of the loss over its best: 0.5 = +50 %")
     swing: float = Field(
-        0.10,
+        0.15,
         gt=0,
         le=10,
         description="largest distance of the loss from the mean of its neighbours, relative to that",
