@@ -19,8 +19,9 @@ Form = Literal["target", "published"]
 #: geometry: depth and poses of the views in the batch; evidence: tokens in the model's output; contrast: the
 #: output for a wrong instruction, which takes a second forward pass.
 LossNeed = Literal["geometry", "evidence", "contrast"]
+LossSet = Literal["pretraining", "finetuning", "end_to_end", "levels"]
 
-#: Weights that belong together, by name; those of parts that are given a weight of their own do not count.
+#: Weights that belong together, by name.
 LOSS_SETS: dict[str, dict[str, float]] = {
     "pretraining": {"distribution": 1.0, "gradient": 0.1, "alignment": 0.1},
     "finetuning": {"distribution": 1.0, "distinctness": 0.3, "temporal": 0.6, "entropy": 0.4},
@@ -43,11 +44,7 @@ LOSS_NEEDS: dict[str, frozenset[LossNeed]] = {
 
 
 class LossWeights(Params):
-    """Weight of each part of the heatmap loss; a part of weight 0 is not computed and needs no target.
-
-    ``sets``, a name of ``LOSS_SETS`` or a list of such names, gives weights to the parts that have none of
-    their own here (the last set that names a part wins); it is no field: what is kept are the weights.
-    """
+    """Weight of each part of the heatmap loss; a part of weight 0 is not computed and needs no target."""
 
     mask: LossWeight = 1.0
     dice: LossWeight = 1.0
@@ -66,20 +63,6 @@ class LossWeights(Params):
     coherence: LossWeight = 0.0
     reasoning: LossWeight = 0.0
     discrimination: LossWeight = 0.0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _expand(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping) or "sets" not in given:
-            return given
-        own = {name: value for name, value in given.items() if name != "sets"}
-        sets = [given["sets"]] if isinstance(given["sets"], str) else list(given["sets"] or ())
-        if unknown := [name for name in sets if name not in LOSS_SETS]:
-            raise ValueError(f"loss.weights.sets must be of {sorted(LOSS_SETS)}, got {unknown[0]!r}")
-        weights: dict[str, Any] = {}
-        for name in sets:
-            weights |= LOSS_SETS[name]
-        return weights | own
 
 
 class LossForms(Params):
@@ -101,6 +84,9 @@ class LossParams(Params):
     """The heatmap loss."""
 
     weights: LossWeights = LossWeights()
+    sets: tuple[LossSet, ...] = Field(
+        (), description="weights of parts that ``weights`` does not name; a later set wins"
+    )
     forms: LossForms = LossForms()
     positive_weight: float = Field(1.0, ge=1, le=100, description="how much more a pixel of mask 1 counts")
     focal: float = Field(0.0, ge=0, le=5, description="exponent of |prediction - target|; 0 = plain")
@@ -119,6 +105,20 @@ class LossParams(Params):
     )
     contrast: LossWeight = Field(1.0, description="of the wrong instruction within reasoning; 0 = without it")
     margin: float = Field(0.1, gt=0, le=10, description="nats a cell by which the right instruction must win")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, given: Any) -> Any:
+        """Put the weights of the sets where none are given."""
+        if not isinstance(given, Mapping) or not given.get("sets"):
+            return given
+        sets = [given["sets"]] if isinstance(given["sets"], str) else list(given["sets"])
+        weights: dict[str, Any] = {}
+        for name in sets:
+            weights |= LOSS_SETS.get(str(name), {})  # an unknown name is refused by the field
+        own = given.get("weights", {})
+        own = own.model_dump(exclude_unset=True) if isinstance(own, LossWeights) else own
+        return {**given, "sets": sets, "weights": {**weights, **own} if isinstance(own, Mapping) else own}
 
     @field_validator("focal")
     @classmethod

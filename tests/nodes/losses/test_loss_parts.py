@@ -256,15 +256,23 @@ def test_the_loss_of_a_batch_is_the_mean_of_the_losses_of_its_windows(form: str)
 
 
 def test_sets_of_weights_go_where_no_weight_is_given() -> None:
-    weights = LossWeights.model_validate({"sets": ["levels"], "mask": 2.0, "reasoning": 0.1})
+    given = {"sets": ["finetuning", "levels"], "weights": {"mask": 2.0, "reasoning": 0.1}}
+    params = LossParams.model_validate(given)
+    weights = params.weights
     assert (weights.geometric, weights.correspondence, weights.coherence) == (1.0, 0.8, 0.6)
     assert (weights.reasoning, weights.discrimination) == (0.1, 0.5)
-    assert (weights.mask, weights.dice, weights.temporal) == (2.0, LossWeights().dice, 0)
-    one = LossWeights.model_validate({"sets": "finetuning"})
-    assert (one.distribution, one.distinctness, one.temporal, one.entropy) == (1.0, 0.3, 0.6, 0.4)
-    assert LossWeights.model_validate(weights.model_dump()) == weights
-    with pytest.raises(ValueError, match=r"sets must be of .*, got 'all'"):
-        LossWeights.model_validate({"sets": "all"})
+    assert (weights.distribution, weights.distinctness, weights.temporal, weights.entropy) == (
+        1.0,
+        0.3,
+        0.6,
+        0.4,
+    )
+    assert (weights.mask, weights.dice, weights.gradient) == (2.0, LossWeights().dice, 0)
+    assert LossParams.model_validate(params.model_dump()) == params
+    one = LossParams.model_validate({"sets": "levels", "weights": LossWeights(mask=3.0)})
+    assert (one.weights.mask, one.weights.geometric, one.sets) == (3.0, 1.0, ("levels",))
+    with pytest.raises(ValueError, match="pretraining"):
+        LossParams.model_validate({"sets": "all"})
 
 
 def test_every_weight_has_its_part_and_new_parts_are_off() -> None:
