@@ -92,7 +92,7 @@ def _kept(
     before: Mapping[str, float] = _NOTHING,
 ) -> Checkpoint:
     """The checkpoint that a stage yields, stored before the stage forgets its state."""
-    for checkpoint, history in stage:
+    for checkpoint, history, *_ in stage:
         seconds = float((params.train.batch_size / history["samples_per_s"]).sum())
         spent = {"steps": before["steps"] + len(history), "seconds": before["seconds"] + seconds}
         kept = store.keep(key, {**checkpoint, "meta": {**checkpoint["meta"], "trial": spent}})
