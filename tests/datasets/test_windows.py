@@ -65,10 +65,11 @@ def windows(
     training: bool = False,
     odometry: bool = False,
     needs: tuple[LossNeed, ...] = (),
+    views: int = 1,
 ) -> WindowDataset:
     table = pd.DataFrame([synthetic.sample_row("wall", **row) for row in rows])
     roles: dict[str, Any] = {"keyframes": keyframes, "size": SIZE, "training": training}
-    roles |= {"odometry": odometry, "needs": needs}
+    roles |= {"odometry": odometry, "needs": needs, "views": views}
     return WindowDataset(table, features, params, SAMPLER.sample, **roles)
 
 
@@ -283,6 +284,14 @@ def test_single_views_are_their_own_keyframe(wall: FrameFeatures) -> None:
         np.testing.assert_array_equal(window["mask"][0, 0], columns(1, 1, 1, 1, 0, 0, 0, 0))
         np.testing.assert_array_equal(window["mask"][0], window["referred"])
         np.testing.assert_array_equal(window["classes"][0, 0, 0], np.ones((SIZE, SIZE)))
+
+
+def test_without_training_the_other_views_are_keyframes_at_even_steps(wall: FrameFeatures) -> None:
+    row = {"current": 9, "candidates": [0, 2, 4, 6, 8]}
+    for views, expected in ((1, [9]), (2, [9, 4]), (3, [9, 2, 6]), (7, [9, 0, 2, 4, 4, 6, 8])):
+        window = get(windows(wall, row, keyframes=5, views=views))
+        assert [shown(window)[i] for i in window["current"]] == expected
+        np.testing.assert_array_equal(window["mask"][0], get(windows(wall, row, keyframes=5))["mask"][0])
 
 
 # --- what some losses need --------------------------------------------------------------------------------

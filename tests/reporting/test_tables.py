@@ -55,7 +55,7 @@ def test_every_goal_has_a_row_and_a_verdict():
     assert list(SUCCESS) == [goal.name for goal in GOALS]
     lines = success_table(with_success()).splitlines()
     rows = {line.split(" | ")[0].strip("| "): line for line in lines}
-    assert rows["distinctness of keyframes"].endswith("| .960 (.950–.970) | >= 0.95 | passed |")
+    assert rows["distinctness of keyframes"].endswith("| .960 (.950–.970) | ≥ 0.95 | passed |")
     assert rows["geometric loss"].endswith("| .100 | < 0.05 | failed |")
     assert rows["inference on a sequence"].endswith("| .50 s | < 2 s | passed |")
     assert rows["memory of evaluation"].endswith("| 1.50 GiB |  | – |")

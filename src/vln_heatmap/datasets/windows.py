@@ -51,6 +51,7 @@ class WindowDataset:
         needs: what parts of the loss ask for, see ``LossParams.needs``. "geometry": depth ``view_depth``
             [N, h, w] in metres and poses ``view_pose`` [N, 4, 4] of the current views and ``intrinsics``
             [3, 3] in cells; "contrast": ``other_instruction``, of another sample.
+        views: current views of a window when it does not train: the sample's own, and keyframes at even steps.
     """
 
     def __init__(
@@ -65,10 +66,12 @@ class WindowDataset:
         training: bool,
         odometry: bool = False,
         needs: Collection[LossNeed] = (),
+        views: int = 1,
     ) -> None:
         self.samples, self.odometry, self.needs = samples.reset_index(drop=True), odometry, frozenset(needs)
         self.features, self.params, self.sample = features, params, sample
         self.keyframes, self.size, self.training = keyframes, size, training
+        self.views = views
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -147,6 +150,9 @@ class WindowDataset:
             others = rng.permutation(t - 1)[: self.params.views - 1]
             others = np.concatenate([others, rng.integers(0, t, max(0, self.params.views - 1 - len(others)))])
             current = np.concatenate([current, others]).astype(np.int64)
+        else:
+            steps = (np.arange(self.views - 1) + 0.5) * (t - 1) / max(self.views - 1, 1)
+            current = np.concatenate([current, steps.astype(np.int64)])
         keyframes = np.zeros((len(current), k), dtype=np.int64)
         known = np.zeros((len(current), k), dtype=bool)
         for view, own in enumerate(current):

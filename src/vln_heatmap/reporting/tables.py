@@ -107,9 +107,10 @@ def success_table(results: Document) -> str:
     for key, (name, digits, unit) in SUCCESS.items():
         entry = results["success"][key]
         value = number(entry["value"], digits, entry["ci"])
-        target = f"{entry['rule']} {entry['target']:g} {unit}".strip() if entry["rule"] else ""
+        rule = entry["rule"].replace(">=", "≥")
+        target = f"{rule} {entry['target']:g} {unit}".strip() if rule else ""
         shown = f"{value} {unit}".strip() if entry["value"] is not None else value
-        lines.append(_row([name, shown, target, _VERDICTS[entry["passed"] if entry["rule"] else None]]))
+        lines.append(_row([name, shown, target, _VERDICTS[entry["passed"]]]))
     meta = results.get("meta", {})
     asked = meta.get("success", {}).get("windows_asked_again", "?")
     note = f"{_note(meta)} Consistency, geometric loss, projection and fusion: {asked} of these windows."

@@ -1,5 +1,6 @@
 """Validation metrics against plain loops, and what they do not depend on."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,8 +8,10 @@ import naive_success as naive
 import numpy as np
 import pytest
 
+from vln_heatmap.datasets.windows import WindowDataset
 from vln_heatmap.geometry.cameras import look_pose
 from vln_heatmap.nodes.metrics.validation import HeatmapValidation, view_pairs
+from vln_heatmap.params import WindowParams
 
 B, N, K, SIZE = 3, 2, 3, 6
 
@@ -167,6 +170,27 @@ def test_what_hides_behind_something_is_not_compared() -> None:
     weight[..., :4] = 0  # columns 1 to 3 fall onto it, column 0 outside
     assert len(seen) == 10  # two keyframes in common, but one in the window with padding; both ways
     np.testing.assert_array_equal(seen[5:], weight[[0, 0, 1, 2, 2]] > 0)  # of the left view, the second way
+
+
+def test_windows_of_a_walk_hold_what_it_takes(tmp_path: Path) -> None:
+    """Exact targets as an answer: nothing contradicts itself but for cells that lie across a border."""
+    synthetic = pytest.importorskip("synthetic")
+    walks = synthetic.walks()
+    features = synthetic.store_features(tmp_path, walks)
+    samples = synthetic.sample_table(walks).query("task == 'finetune'")
+    options = {"keyframes": 3, "size": 14, "training": False, "needs": ("geometry",), "views": 2}
+    params = WindowParams(sampled=28, sigma=0)
+    dataset = WindowDataset(samples, features, params, lambda candidates, k: candidates[-k:], **options)
+    truth = dataset.collate([dataset.get(i, np.random.default_rng(0)) for i in range(len(dataset))])
+    losses = []
+    for target in (truth["mask"], 0 * truth["mask"] + 0.5):
+        logits = target.clamp(1e-6, 1 - 1e-6).logit()
+        validation = HeatmapValidation()
+        validation.add(SimpleNamespace(mask_logits=logits, class_logits=truth["classes"]), truth)
+        losses.append(validation.metrics()["geometric_loss"])
+        assert validation.metrics()["correspondence_accuracy"] == 1
+    assert losses[0] < 0.03
+    assert losses[1] == pytest.approx(0.25, abs=0.05)
 
 
 def test_no_windows_are_refused() -> None:
