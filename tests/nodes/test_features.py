@@ -13,9 +13,9 @@ from box_walks import store, walk
 
 from vln_heatmap.datasets.frame_features import FrameFeatureDataset
 from vln_heatmap.datasets.sequence_store import SequenceStore
-from vln_heatmap.nodes.features import cache_frames, encoded_frames, frame_arrays
+from vln_heatmap.nodes.features import cache_frames, encoded_frames, frame_arrays, seen_through
 from vln_heatmap.nodes.model.encoder2d import Encoder2d, make_encoder
-from vln_heatmap.params import ModelParams
+from vln_heatmap.params import FeatureParams, ModelParams, SensorParams
 
 IDS = ("house_00000_00", "house_00000_01", "house_00001_00")
 SIDE = synthetic.PARAMS.vggt.resolution
@@ -178,3 +178,48 @@ def test_a_sequence_that_cannot_be_read_is_named_and_the_finished_ones_stay(
     again = Counting(sequences)
     dataset.save(cache_frames(again, samples(IDS[0], IDS[1]), synthetic.PARAMS))
     assert again.loaded == [IDS[1]]
+
+
+# --- cameras of their own ---------------------------------------------------------------------------------
+
+POOR = FeatureParams(sensor=SensorParams(strength=2.0))
+
+
+def test_training_sequences_alone_are_seen_through_cameras_of_their_own(
+    sequences: SequenceStore, tmp_path: Path
+) -> None:
+    wanted = samples(IDS[0], IDS[1]).assign(split=["train", "test"])
+    found = {}
+    for name, shown in {"plain": None, "poor": POOR, "again": POOR}.items():
+        dataset = FrameFeatureDataset(filepath=str(tmp_path / name))
+        dataset.save(cache_frames(sequences, wanted, synthetic.PARAMS, shown))
+        found[name] = {key: dataset.load()[key] for key in IDS[:2]}
+    for array in ("features", "frames"):
+        plain, poor, again = (
+            [found[name][key].read(array) for key in IDS[:2]] for name in ("plain", "poor", "again")
+        )
+        assert not np.array_equal(poor[0], plain[0])
+        np.testing.assert_array_equal(poor[1], plain[1])
+        np.testing.assert_array_equal(poor[0], again[0])
+    for array in ("depth", "instance", "poses"):
+        plain_array, poor_array = (found[name][IDS[0]].read(array) for name in ("plain", "poor"))
+        np.testing.assert_array_equal(poor_array, plain_array)
+
+
+def test_two_sequences_have_two_cameras(sequences: SequenceStore) -> None:
+    sequence = sequences.load(IDS[0])
+    one, other = (seen_through(sequence, key, POOR.sensor).rgb for key in ("one", "other"))
+    assert not np.array_equal(one, other)
+
+
+def test_the_fingerprint_names_the_cameras_and_who_is_seen_through_them() -> None:
+    wanted = samples(*IDS).assign(split="train")
+
+    def fingerprint(frame: pd.DataFrame, shown: FeatureParams | None) -> str:
+        return cache_frames(Counting(None), frame, synthetic.PARAMS, shown).fingerprint
+
+    assert fingerprint(wanted, FeatureParams()) == fingerprint(wanted, None)
+    fair = FeatureParams(sensor=SensorParams(strength=1.0))
+    different = [(wanted, None), (wanted, POOR), (wanted, fair), (wanted.iloc[:2], fair)]
+    assert len({fingerprint(*each) for each in different}) == len(different)
+    assert fingerprint(wanted.assign(split="val"), POOR) == fingerprint(wanted, None)

@@ -1,14 +1,17 @@
 """Caching what the frozen encoder says of every frame, so that training never decodes a video.
 
-Invariant: the cache depends on the stored sequences and the encoder alone, not on any trained weight.
+Invariant: the cache depends on the stored sequences, the encoder and the cameras that training sequences are seen
+through, not on any trained weight. Sequences of validation and test scenes stay as they were recorded.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,16 +22,19 @@ from tqdm import tqdm
 
 from vln_heatmap.datasets.frame_features import Arrays, FeatureStream
 from vln_heatmap.datasets.sequence import Sequence
-from vln_heatmap.params import ModelParams
+from vln_heatmap.params import FeatureParams, ModelParams, SensorParams
 
 
-def cache_frames(sequences: Any, samples: pd.DataFrame, params: ModelParams) -> FeatureStream:
+def cache_frames(
+    sequences: Any, samples: pd.DataFrame, params: ModelParams, shown: FeatureParams | None = None
+) -> FeatureStream:
     """Features, small frames, depth, ids and poses of every sequence that has samples.
 
     Args:
         sequences: ``SequenceStore``.
         samples: the sample index.
         params: the model, of which the encoder and VGGT's resolution matter here.
+        shown: the cameras through which training sequences are seen; None = as they were recorded.
 
     Returns:
         Work for ``FrameFeatureDataset``: per sequence ``features`` [T, C, g, g] float16, ``frames``
@@ -37,21 +43,39 @@ def cache_frames(sequences: Any, samples: pd.DataFrame, params: ModelParams) -> 
         rest-to-world transforms ``moved_poses`` [T, M, 4, 4].
     """
     ids = tuple(sorted(samples["sequence_id"].unique()))
-    depends = {
+    sensor = (shown or FeatureParams()).sensor
+    spoiled = frozenset(samples.loc[samples["split"] == "train", "sequence_id"] if sensor.strength else ())
+    depends: dict[str, Any] = {
         "format": 2,  # of the arrays below
         "data": sequences.version,
         "encoder": params.encoder.model_dump(mode="json", exclude={"batch"}),
         "resolution": params.vggt.resolution,
     }
+    if spoiled:
+        depends |= {"sensor": sensor.model_dump(mode="json"), "spoiled": sorted(spoiled)}
     digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
 
+    def load(key: str) -> Sequence:
+        sequence = sequences.load(key)
+        return seen_through(sequence, key, sensor) if key in spoiled else sequence
+
     def compute(wanted: Iterable[str]) -> Iterator[tuple[str, Arrays]]:
-        return _encode_all(sequences, list(wanted), params)
+        return _encode_all(load, list(wanted), params)
 
     return FeatureStream(digest, ids, compute)
 
 
-def _encode_all(sequences: Any, wanted: list[str], params: ModelParams) -> Iterator[tuple[str, Arrays]]:
+def seen_through(sequence: Sequence, key: str, sensor: SensorParams) -> Sequence:
+    """The sequence as a camera of its own sees it; ``key`` decides which."""
+    from vln_heatmap.simulation.sensor import film_with_sensor
+
+    rng = np.random.default_rng(zlib.crc32(key.encode()))
+    return dataclasses.replace(sequence, rgb=film_with_sensor(sequence.rgb, rng, sensor))
+
+
+def _encode_all(
+    load: Callable[[str], Sequence], wanted: list[str], params: ModelParams
+) -> Iterator[tuple[str, Arrays]]:
     """Encode sequences side by side, one thread each, and give them in order."""
     if not wanted:
         return
@@ -63,7 +87,7 @@ def _encode_all(sequences: Any, wanted: list[str], params: ModelParams) -> Itera
     side_by_side = before = torch.get_num_threads()
 
     def arrays(key: str) -> Arrays:
-        return frame_arrays(sequences.load(key), encoder, params.vggt.resolution)
+        return frame_arrays(load(key), encoder, params.vggt.resolution)
 
     torch.set_num_threads(1)  # of one operation: whole sequences share the cores better than its parts do
     try:

@@ -50,7 +50,7 @@ from vln_heatmap.params.monitor import (
     ResourceLimits,
     StabilityParams,
 )
-from vln_heatmap.params.sensor import SensorParams
+from vln_heatmap.params.sensor import FeatureParams, SensorParams
 from vln_heatmap.params.simulation import (
     AgentParams,
     CameraParams,
@@ -91,6 +91,7 @@ __all__ = [
     "EvaluateParams",
     "ExpectationParams",
     "ExportParams",
+    "FeatureParams",
     "FinetuneSampleParams",
     "Form",
     "FusionParams",

@@ -37,3 +37,11 @@ class SensorParams(Params):
     sharpening: float = Field(0.8, ge=0, le=5, description="height of halos at edges, share of the edge")
     resolution: float = Field(0.4, ge=0, le=0.9, description="share of the resolution that is lost")
     compression: float = Field(50.0, ge=0, le=95, description="100 less the JPEG quality; chroma is halved")
+
+
+class FeatureParams(Params):
+    """What the frozen encoder is shown."""
+
+    sensor: SensorParams = Field(
+        SensorParams(strength=0.0), description="cameras through which training sequences are seen"
+    )

@@ -10,7 +10,10 @@ def create_pipeline(**_: object) -> Pipeline:
     return Pipeline(
         [
             node(
-                cache_frames, ["sequences", "samples", "params:model"], "frame_features", name="cache_frames"
+                cache_frames,
+                ["sequences", "samples", "params:model", "params:features"],
+                "frame_features",
+                name="cache_frames",
             ),
             node(
                 pretrain_geometry,
