@@ -46,9 +46,9 @@ def test_piece_by_piece_is_the_same_as_all_at_once():
     assert pieces.metrics == whole.metrics
     assert pieces.tags == whole.tags
     assert whole.metrics == [
-        (10, "alert/memory", 0.96),
-        (20, "alert/memory", 0.97),
-        (20, "alert/plateau/geometric", 0.0),
-        (30, "adjustment/lr", 0.5),
-        (40, "rollback/lr_factor", 0.5),
+        (10, "watch/alert/memory", 0.96),
+        (20, "watch/alert/memory", 0.97),
+        (20, "watch/alert/plateau/geometric", 0.0),
+        (30, "watch/adjustment/lr", 0.5),
+        (40, "watch/rollback/lr_factor", 0.5),
     ]

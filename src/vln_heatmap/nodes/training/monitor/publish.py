@@ -30,6 +30,8 @@ class RunLog(Protocol):
 def publish(tracker: RunLog, events: Sequence[Event], *, known: int = 0) -> None:
     """Write the events after the first ``known`` ones to the run.
 
+    Metrics are called ``watch/<kind>/<name>``: MLflow sorts its charts, and these come after loss and val.
+
     Args:
         tracker: of the stage.
         events: all so far.
@@ -37,7 +39,7 @@ def publish(tracker: RunLog, events: Sequence[Event], *, known: int = 0) -> None
     """
     for event in events[known:]:
         if event.kind in _CURVES and isinstance(event.after, int | float) and math.isfinite(event.after):
-            tracker.log_metrics({f"{event.kind}/{event.name}": float(event.after)}, event.step)
+            tracker.log_metrics({f"watch/{event.kind}/{event.name}": float(event.after)}, event.step)
     if any(event.kind in _TOLD for event in events[known:]):
         tracker.log_tags(event_tags(events))
 
