@@ -163,7 +163,9 @@ def test_cells_lie_in_another_view_where_the_wall_has_moved() -> None:
     found = surfaces(given, 3, 1, 14)  # frame 4 in frame 2: two steps of SHIFT pixels
     cells = 2 * SHIFT * 14 / SIDE
     columns = np.arange(14) + 0.5
-    np.testing.assert_allclose(found.x, np.tile(columns + cells, (14, 1)), atol=0.3)  # pixels nearest to centres
+    np.testing.assert_allclose(
+        found.x, np.tile(columns + cells, (14, 1)), atol=0.3
+    )  # pixels nearest to centres
     np.testing.assert_array_equal(found.seen, np.tile(columns + cells < 14, (14, 1)))
 
 
