@@ -72,6 +72,25 @@ def test_the_numbers_are_those_of_evaluate(world: tuple[PaintedWorld, Any]) -> N
         assert numbers == {key: (expected if kind == "all" else expected[kind])[key] for key in numbers}
 
 
+def test_a_model_without_encoder_is_evaluated_without_the_encoder_s_baseline(
+    world: tuple[PaintedWorld, Any],
+) -> None:
+    class Bare(Oracle):
+        groups = ()
+
+        def __call__(self, window: Any, size: Any) -> Any:
+            return geometry(window, size, sigma=0)
+
+    walks, samples = world
+    windows = draw_windows(samples, PARAMS)
+    means = training_means(windows, walks, walks, PARAMS)
+    bare, whole = (
+        set(answer_windows(windows, walks, walks, model, means, PARAMS).maps["test"])
+        for model in (Bare(), Oracle())
+    )
+    assert whole - bare == {"encoder_cosine"}
+
+
 def test_windows_are_opened_without_their_pictures(world: tuple[PaintedWorld, Any]) -> None:
     walks, samples = world
     for row in draw_windows(samples, PARAMS).itertuples(index=False):

@@ -108,6 +108,8 @@ def answer_windows(
         means: ``MeanMaps``.
     """
     methods = {**baselines(means, sigma=params.sigma), MODEL: model}
+    if not model.groups:  # without an encoder there are no features to compare
+        del methods["encoder_cosine"]
     test = windows[windows["split"] == "test"]
     showcase = Showcase()
     targets: dict[str, Targets] = {}
