@@ -30,6 +30,8 @@ from vln_heatmap.params import LossNeed, WindowParams
 Window = dict[str, Any]
 #: Picks k of the candidate frames, at random with ``rng``: sorted frame indices, all if there are fewer.
 Sample = Callable[..., NDArray[np.int64]]
+#: (sequence, frames) -> further arguments of ``Sample``.
+Known = Callable[[SequenceFeatures, NDArray[np.int64]], Mapping[str, Any]]
 _TEXTS = ("instruction", "other_instruction")
 _TRIES = 16  # samples of other sequences among which one that refers to something else is sought
 _SIDES = {"left": "right", "right": "left"}
@@ -44,7 +46,7 @@ class WindowDataset:
             what takes the place of the sampler's choice in each.
         features: cached frames of the sequences.
         params: targets and augmentation.
-        sample: a keyframe sampler's ``sample`` that needs no points.
+        sample: a keyframe sampler's ``sample``.
         keyframes: K; size: cells along a side of a heatmap.
         training: augment, and read ``params.views`` frames of each window as current views instead of one.
         odometry: give the cameras' ``poses`` [T, 4, 4] as well.
@@ -52,6 +54,7 @@ class WindowDataset:
             [N, h, w] in metres and poses ``view_pose`` [N, 4, 4] of the current views and ``intrinsics``
             [3, 3] in cells; "contrast": ``other_instruction``, of another sample.
         views: current views of a window when it does not train: the sample's own, and keyframes at even steps.
+        known: what ``sample`` needs to know of frames of a sequence; None = nothing.
     """
 
     def __init__(
@@ -67,11 +70,12 @@ class WindowDataset:
         odometry: bool = False,
         needs: Collection[LossNeed] = (),
         views: int = 1,
+        known: Known | None = None,
     ) -> None:
         self.samples, self.odometry, self.needs = samples.reset_index(drop=True), odometry, frozenset(needs)
         self.features, self.params, self.sample = features, params, sample
         self.keyframes, self.size, self.training = keyframes, size, training
-        self.views = views
+        self.views, self.known = views, known
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -165,7 +169,12 @@ class WindowDataset:
     def _sampler(self, row: Any) -> Sample:
         """What chooses the keyframes of a row."""
         chosen = getattr(row, "keyframes", None)
-        return self.sample if chosen is None else lambda *_, **__: np.asarray(chosen, dtype=np.int64)
+        if chosen is not None:
+            return lambda *_, **__: np.asarray(chosen, dtype=np.int64)
+        if self.known is None:
+            return self.sample
+        known, sequence = self.known, self.features[row.sequence_id]
+        return lambda frames, k, **more: self.sample(frames, k, **known(sequence, frames), **more)
 
     def _targets(
         self,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from vln_heatmap.nodes.training.stage import StageData, run_stage
+from vln_heatmap.nodes.training.stage import StageData, delivered, run_stage
 from vln_heatmap.params import ModelParams, StageParams
 
 
@@ -22,7 +22,7 @@ def finetune(
     params: StageParams,
     state: Any,
     tracker: Any,
-) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame, str]]:
     """Train the whole model on windows of frames.
 
     Args:
@@ -35,10 +35,11 @@ def finetune(
         tracker: ``Tracker`` for live metrics.
 
     Yields:
-        Checkpoint {state_dict, meta} and the history of the run.
+        Checkpoint {state_dict, meta}, the history of the run, one row a step, and the same as a page of HTML.
 
     Raises:
         CheckpointMismatchError: the checkpoint is of another preset.
+        TrainingStoppedError: the run was stopped; what it had learned is stored all the same.
     """
     from vln_heatmap.nodes.model.assemble import model_from_checkpoint
 
@@ -47,5 +48,5 @@ def finetune(
     data = StageData(
         "finetune", samples, features, meta["tokenizer"], meta["statistics"], pretrained.path.parent.name
     )
-    yield run_stage(network, data, model, params, state=state, tracker=tracker)
-    state.clear()  # kedro comes back here when both outputs are stored
+    result = run_stage(network, data, model, params, state=state, tracker=tracker)
+    yield from delivered(result, state)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vln_heatmap.nodes.training.stage import StageData, run_stage
+from vln_heatmap.nodes.training.stage import StageData, delivered, run_stage
 from vln_heatmap.params import ModelParams, StageParams
 
 
@@ -36,7 +36,7 @@ def pretrain(
     params: StageParams,
     state: Any,
     tracker: Any,
-) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame, str]]:
     """Train the referring part on single views.
 
     Args:
@@ -50,7 +50,7 @@ def pretrain(
         tracker: ``Tracker`` for live metrics.
 
     Yields:
-        Checkpoint {state_dict, meta} and the history of the run, one row a logged step.
+        Checkpoint {state_dict, meta}, the history of the run, one row a step, and the same as a page of HTML.
     """
     from vln_heatmap.nodes.model.assemble import make_model
     from vln_heatmap.nodes.model.encoder2d import make_encoder
@@ -59,8 +59,8 @@ def pretrain(
     network = make_model(model, tokenizer, groups=encoder.groups, extra=encoder.extra, seed=params.train.seed)
     network.set_feature_statistics(*feature_statistics(samples, features, params.train.seed))
     data = StageData("pretrain", samples, features, tokenizer, statistics)
-    yield run_stage(network, data, model, params, state=state, tracker=tracker)
-    state.clear()  # kedro comes back here when both outputs are stored
+    result = run_stage(network, data, model, params, state=state, tracker=tracker)
+    yield from delivered(result, state)
 
 
 def feature_statistics(

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from vln_heatmap.params.base import Params
 from vln_heatmap.params.curriculum import CurriculumParams
 from vln_heatmap.params.losses import LossParams
+from vln_heatmap.params.monitor import MonitorParams
 
 
 class OptimizerParams(Params):
@@ -93,4 +94,5 @@ class StageParams(Params):
     window: WindowParams = WindowParams()
     train: TrainParams = TrainParams()
     curriculum: CurriculumParams | None = Field(None, description="phases; null = one, as train says")
+    monitor: MonitorParams | None = Field(None, description="thresholds of alerts; null = nobody watches")
     validation_samples: int = Field(64, ge=1, le=100_000, description="windows that a validation looks at")

@@ -33,14 +33,29 @@ _SMOOTH = 60  # a smoothed line is a running mean over this part of the run
 class EventLike(Protocol):
     """What happened after a step: see the training's ``Event``."""
 
-    step: int
-    epoch: int
-    kind: str
-    name: str
-    cause: str
-    before: Any
-    after: Any
-    severity: str
+    @property
+    def step(self) -> int: ...
+
+    @property
+    def epoch(self) -> int: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def cause(self) -> str: ...
+
+    @property
+    def before(self) -> Any: ...
+
+    @property
+    def after(self) -> Any: ...
+
+    @property
+    def severity(self) -> str: ...
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def test_training_hands_the_poses_of_its_windows_to_the_model(tmp_path: Path) ->
     model = toy(ON)
     before = model.state_dict()["matcher.odometry.0.weight"].clone()
     data = StageData("finetune", samples, features, synthetic.TOKENIZER, {})
-    checkpoint, _ = run_stage(model, data, ON, synthetic.STAGE, state=None, tracker=None)
+    checkpoint = run_stage(model, data, ON, synthetic.STAGE, state=None, tracker=None).checkpoint
     after = checkpoint["state_dict"]["matcher.odometry.0.weight"]
     assert (after.cpu() - before).abs().max() > 1e-4
     assert checkpoint["meta"]["model"]["head"]["odometry"] is True

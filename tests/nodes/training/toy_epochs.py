@@ -43,24 +43,26 @@ class WeightedLoss(EpochLoss):
     """The toy loss with weights of the epoch, and a memory: the mean of all losses so far pulls a little."""
 
     def __init__(self) -> None:
-        self.memory = torch.zeros(2)
+        self.memory = torch.zeros(2, dtype=torch.float64)
         self.calls = 0
 
-    def begin(self, plan: EpochPlan, model: Any) -> Mapping[str, float]:
+    def begin(self, plan: EpochPlan, model: Any) -> None:
         self.weights = plan.loss_weights
-        return {f"weight/{name}": weight for name, weight in plan.loss_weights.items()}
+
+    def columns(self) -> Mapping[str, float]:
+        return {f"weight/{name}": weight for name, weight in self.weights.items()}
 
     def __call__(self, model: Any, batch: Any) -> Losses:
         self.calls += 1
         error = model(batch["x"]) - batch["y"]
         parts = {"square": error.square().mean(), "absolute": error.abs().mean()}
         total = sum(self.weights[name] * part for name, part in parts.items())
-        total = total * (1 + 0.01 * self.memory[0])
-        self.last = total.detach()
-        return Losses(total, parts, error.abs(), {"low_quality": (batch["y"] > 0).float().mean()})
+        total = total * (1 + 0.01 * self.memory[0].item())
+        return Losses(total, parts, error.abs(), {"data/low_quality": (batch["y"] > 0).float().mean()})
 
-    def after_step(self, model: Any) -> None:
-        self.memory = torch.stack([0.9 * self.memory[0] + 0.1 * self.last, self.memory[1] + 1])
+    def after_step(self, model: Any, numbers: Mapping[str, float]) -> None:
+        mean = 0.9 * self.memory[0].item() + 0.1 * numbers["loss"]
+        self.memory = torch.tensor([mean, self.memory[1].item() + 1], dtype=torch.float64)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"memory": self.memory}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import pandas as pd
 from torch import Tensor
@@ -26,13 +26,13 @@ class Losses(NamedTuple):
         total: scalar that carries gradients.
         parts: its parts by name, scalars without their weights.
         samples: loss of each window [B]; None = not known.
-        data: shares of the windows by name (low_quality, corrupt), scalars.
+        numbers: others by their column of the history (data/low_quality, norm/mask, …), scalars.
     """
 
     total: Tensor
     parts: Mapping[str, Tensor]
     samples: Tensor | None = None
-    data: Mapping[str, Tensor] = {}
+    numbers: Mapping[str, Tensor] = {}
 
 
 #: (model, batch on its device) -> ``Losses``, or the first two of them.
@@ -42,16 +42,19 @@ LossFunction = Callable[[Any, Any], tuple]
 class EpochLoss(ABC):
     """A loss that changes with the plan of the epoch, and may remember something from step to step."""
 
-    def begin(self, plan: EpochPlan, model: Any) -> Mapping[str, float]:
-        """The epoch of ``plan`` begins, or goes on; returns numbers of it for the history."""
-        return {}
+    def begin(self, plan: EpochPlan, model: Any) -> None:  # noqa: B027
+        """The epoch of ``plan`` begins, or goes on."""
 
     @abstractmethod
     def __call__(self, model: Any, batch: Any) -> tuple:
         """See ``LossFunction``."""
 
-    def after_step(self, model: Any) -> None:  # noqa: B027
-        """The weights were updated."""
+    def columns(self) -> Mapping[str, float]:
+        """What the next step is made with, for the history: weight/<part>, mix/<level>."""
+        return {}
+
+    def after_step(self, model: Any, numbers: Mapping[str, float]) -> None:  # noqa: B027
+        """The weights were updated; ``numbers`` of the step, means over micro-batches and processes."""
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything remembered between steps."""
@@ -69,12 +72,6 @@ class FixedLoss(EpochLoss):
 
     def __call__(self, model: Any, batch: Any) -> tuple:
         return self.loss_fn(model, batch)
-
-
-class MetricsLog(Protocol):
-    """Where live metrics go."""
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None: ...
 
 
 class DivergedError(RuntimeError):

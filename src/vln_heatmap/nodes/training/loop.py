@@ -26,20 +26,22 @@ from vln_heatmap.nodes.training.base import (
     EpochLoss,
     FixedLoss,
     LossFunction,
-    MetricsLog,
     TrainingResult,
     Validate,
 )
 from vln_heatmap.nodes.training.director import Director, EpochPlan, EpochReport, SinglePhase
 from vln_heatmap.nodes.training.loader import Feed, TrainingDataset
-from vln_heatmap.nodes.training.machine import memory_share, torch_settings
-from vln_heatmap.nodes.training.report import diverged_report, epoch_report
+from vln_heatmap.nodes.training.machine import torch_settings
+from vln_heatmap.nodes.training.monitor.publish import RunLog, publish
+from vln_heatmap.nodes.training.monitor.resources import memory_measures
+from vln_heatmap.nodes.training.report import diverged_report, epoch_report, told
 from vln_heatmap.nodes.training.snapshot import Progress, restore, snapshot
 from vln_heatmap.nodes.training.state import copied, run_fingerprint, trained_tensors
 from vln_heatmap.nodes.training.update import Updater
 from vln_heatmap.params import TrainParams
 
 _LOG = logging.getLogger(__name__)
+_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.ERROR}
 
 __all__ = ["DivergedError", "TrainingResult", "train"]
 
@@ -52,7 +54,7 @@ def train(
     *,
     director: Director | None = None,
     state: TrainingState | None = None,
-    tracker: MetricsLog | None = None,
+    tracker: RunLog | None = None,
     validate: Validate | None = None,
     weights: Any = None,
     fingerprint: str = "",
@@ -70,7 +72,7 @@ def train(
         director: plans the epochs; None = one phase by ``params``.
         state: where the run is saved and resumed from; None = it cannot be resumed. The last state is left
             there: call ``state.clear()`` when the result is stored (in kedro: after the node's ``yield``).
-        tracker: gets live metrics by the names of the history's columns.
+        tracker: gets live metrics by the names of the history's columns, and events.
         validate: called at the end of each epoch, without gradients, by every process.
         weights: [len(dataset)] relative frequencies of the samples; None = equal.
         fingerprint: names what the result depends on beside ``params`` and the shapes of the model: data,
@@ -102,7 +104,7 @@ class _Run:
         director: Director,
         fingerprint: str,
         state: TrainingState | None,
-        tracker: MetricsLog | None,
+        tracker: RunLog | None,
         name: str,
     ) -> None:
         self.updater, self.director, self.state, self.name = updater, director, state, name
@@ -156,7 +158,7 @@ class _Run:
         progress = self.progress
         plan = self.updater.shared(self.director.plan)
         progress.director = self.director.state_dict()
-        self.numbers = dict(self.updater.begin(plan))
+        self.updater.begin(plan)
         if progress.loss:
             self.updater.loss.load_state_dict(progress.loss)
             progress.loss = {}
@@ -182,7 +184,7 @@ class _Run:
             numbers = self.updater.update(micro_batches, progress.step, factor, clip)
             spent = time.perf_counter() - start
             speed = {"samples_per_s": params.batch_size / spent, "wait": waited / spent}
-            progress.history.add(numbers | speed | self.numbers, phase=plan.phase, epoch=plan.epoch)
+            progress.history.add(numbers | speed, phase=plan.phase, epoch=plan.epoch)
             progress.step += 1
             bar.update()
             self._log_recent(bar, end)
@@ -197,7 +199,7 @@ class _Run:
             batch_size=self.params.batch_size,
             validation=validation,
             sample_losses=self.updater.sample_losses,
-            memory=memory_share(self.updater.accelerator.device),
+            memory=memory_measures(),
         )
         self._decide(report)
 
@@ -226,12 +228,11 @@ class _Run:
         progress.director = self.director.state_dict()
         progress.first = progress.step
         self.updater.sample_losses = {}
-        for event in self.director.events()[known:]:
-            level = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.ERROR}[
-                event.severity
-            ]
-            change = f" ({event.before} -> {event.after})" if event.after is not None else ""
-            _LOG.log(level, "%s: %s %s: %s%s", self.name, event.kind, event.name, event.cause, change)
+        events = self.director.events()
+        for event in events[known:]:
+            _LOG.log(_LEVELS[event.severity], "%s: %s", self.name, told(event))
+        if self.tracker and events[known:]:
+            publish(self.tracker, events, known=known)
         if progress.decision == "rollback":
             self._roll_back()
 

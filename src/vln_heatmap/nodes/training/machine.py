@@ -48,16 +48,6 @@ def automatic_precision(on_cpu: bool) -> str:
     return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "no"
 
 
-def memory_share(device: torch.device) -> float:
-    """Share of the memory in use, the device's or, on a CPU, the machine's, in [0, 1]."""
-    if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
-        return 1 - free / total
-    import psutil
-
-    return psutil.virtual_memory().percent / 100
-
-
 @contextmanager
 def torch_settings(threads: int | None) -> Iterator[None]:
     """Use this many threads on the CPU, and give back the process as it was."""

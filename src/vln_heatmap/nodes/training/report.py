@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vln_heatmap.nodes.training.director import EpochPlan, EpochReport
+from vln_heatmap.nodes.training.director import EpochPlan, EpochReport, Event
 
 Row = Mapping[str, float]
 
@@ -21,7 +21,7 @@ def epoch_report(
     batch_size: int,
     validation: Mapping[str, float],
     sample_losses: Mapping[int, float],
-    memory: float,
+    memory: Mapping[str, float],
 ) -> EpochReport:
     """The report of an epoch.
 
@@ -32,7 +32,7 @@ def epoch_report(
         batch_size: samples a step.
         validation: metrics of the weights after it.
         sample_losses: by index of the sample.
-        memory: share of the memory in use.
+        memory: shares of the memory in use, see ``memory_measures``.
     """
     seconds = [batch_size / row["samples_per_s"] for row in rows]
     waited = sum(row["wait"] * spent for row, spent in zip(rows, seconds, strict=True))
@@ -47,7 +47,7 @@ def epoch_report(
         grad_norm_max=max(norms),
         lr=rows[-1]["lr"],
         resources={
-            "memory_share": memory,
+            **memory,
             "step_seconds": sum(seconds) / len(seconds),
             "wait_share": waited / sum(seconds),
         },
@@ -73,3 +73,13 @@ def mean_of(rows: Sequence[Row], name: str) -> float:
     """Mean of a number over the rows that have it."""
     values = [row[name] for row in rows if name in row]
     return sum(values) / len(values)
+
+
+def told(event: Event) -> str:
+    """An event in one line."""
+    change = "" if event.after is None else f" ({_short(event.before)} -> {_short(event.after)})"
+    return f"{event.kind} {event.name}: {event.cause}{change}"
+
+
+def _short(value: float | str | None) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

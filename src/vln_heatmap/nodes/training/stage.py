@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from vln_heatmap.datasets.windows import WindowDataset
-from vln_heatmap.nodes.losses.heatmap import HeatmapLoss
-from vln_heatmap.nodes.model.assemble import checkpoint_meta, stored_weights
-from vln_heatmap.nodes.model.keyframes import UniformSampler
+from vln_heatmap.nodes.metrics.validation import HeatmapValidation
+from vln_heatmap.nodes.model.assemble import checkpoint_meta, external_weights
+from vln_heatmap.nodes.model.keyframes import make_sampler
+from vln_heatmap.nodes.model.keyframes.truth import known_geometry
+from vln_heatmap.nodes.sampling import achieved_shares
 from vln_heatmap.nodes.training.costs import training_costs
-from vln_heatmap.params import ModelParams, StageParams
+from vln_heatmap.nodes.training.director import make_director
+from vln_heatmap.nodes.training.objective import StageLoss, predict
+from vln_heatmap.params import LossNeed, ModelParams, StageParams
+from vln_heatmap.reporting.training_report import training_report
 
-TARGETS = ("mask", "distribution", "valid", "classes", "referred", "pixel_weight", "keyframe_mask")
+LEVELS = ("geometric", "correspondence", "coherence", "reasoning", "discrimination")
 _LISTS = {"candidates": int, "referred": int, "levels": str}  # columns of lists of the samples
 
 
@@ -39,7 +46,7 @@ class StageData:
     def windows(
         self, split: str, model: ModelParams, params: StageParams, *, training: bool
     ) -> WindowDataset:
-        """The windows of one split.
+        """The windows of one split. Those that validate a curriculum or are watched have two views.
 
         Raises:
             ValueError: the split has no sample of this task.
@@ -49,22 +56,67 @@ class StageData:
             raise ValueError(
                 f"no {self.task} samples in the {split} split: collect more scenes or raise normalize's counts"
             )
+        sampler = make_sampler(model.keyframes)
+        directed = _directed(params) and self.task == "finetune" and not training
         return WindowDataset(
             rows,
             self.features,
             params.window,
-            UniformSampler(model.keyframes).sample,
+            sampler.sample,
             keyframes=model.keyframes.count,
             size=model.head.heatmap_size,
             training=training,
             odometry=model.head.odometry,
+            needs={"geometry"} if directed else needs_of(params) if training else (),
+            known=partial(known_geometry, sampler) if sampler.needs else None,
+            views=2 if directed else 1,
         )
+
+
+class StageResult(NamedTuple):
+    """What a stage gives.
+
+    Attributes:
+        checkpoint: {state_dict, meta}.
+        history: of the run, one row a step; report: the same for people, HTML.
+        stopped: why it was stopped; None = it ended as planned.
+    """
+
+    checkpoint: dict[str, Any]
+    history: pd.DataFrame
+    report: str
+    stopped: str | None = None
+
+
+def _directed(params: StageParams) -> bool:
+    """Whether anybody acts on what validations say."""
+    return bool(params.monitor or (params.curriculum and params.curriculum.enabled))
+
+
+def needs_of(params: StageParams) -> frozenset[LossNeed]:
+    """What the parts of the loss ask of the windows in any phase."""
+    loss, curriculum = params.train.loss, params.curriculum
+    needs = loss.needs()
+    if curriculum and curriculum.enabled:
+        own = loss.weights.model_dump()
+        needs = needs.union(*(loss.needs(own | phase.loss) for phase in curriculum.phases.values()))
+    return needs
+
+
+def level_mix(samples: pd.DataFrame) -> Callable[[Any], dict[str, float]]:
+    """Share of the drawn samples that serve each level, as a function of their weights (None = their own)."""
+    levels = [tuple(row) for row in samples["levels"]]
+
+    def mix(weights: Any) -> dict[str, float]:
+        return achieved_shares(levels, samples["weight"] if weights is None else weights, LEVELS)
+
+    return mix
 
 
 def run_stage(
     network: Any, data: StageData, model: ModelParams, params: StageParams, *, state: Any, tracker: Any
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Train, and return (checkpoint, history).
+) -> StageResult:
+    """Train.
 
     Raises:
         ValueError: a split without samples, or a loss of classes in single views, which have none.
@@ -76,20 +128,24 @@ def run_stage(
             "single views have no co-visibility classes: pretrain.train.loss.weights.classes must be 0, "
             f"got {params.train.loss.weights.classes:g}"
         )
-    loss = HeatmapLoss(params.train.loss)
     held_out = data.windows("val", model, params, training=False)
     windows = data.windows("train", model, params, training=True)
+    loss = StageLoss(params.train.loss, network, mix=level_mix(windows.samples), patch=model.vggt.patch)
     result = train(
         network,
-        lambda net, batch: loss(predict(net, batch), {name: batch[name] for name in TARGETS}),
+        loss,
         windows,
         params.train,
+        director=make_director(
+            params.train, params.curriculum, windows.samples, params.monitor, window=params.window
+        ),
         state=state,
         tracker=tracker,
         validate=lambda net: validation_metrics(net, held_out, params),
         weights=windows.samples["weight"],
         fingerprint=fingerprint(data, model, params),
         name=data.task,
+        leave_out=external_weights(network),
     )
     metrics = {"step": result.best.step, **result.best.metrics} if result.best else {}
     meta = checkpoint_meta(
@@ -100,41 +156,43 @@ def run_stage(
         stage=data.task,
         metrics=metrics,
         training=training_costs(result.history, len(windows)),
+        events=[asdict(event) for event in result.events],
     )
-    return {"state_dict": stored_weights(network, result.state_dict), "meta": meta}, result.history
+    checkpoint = {"state_dict": result.state_dict, "meta": meta}
+    report = training_report(result.history, result.events, title=f"Training: {data.task}")
+    return StageResult(checkpoint, result.history, report, result.stopped)
 
 
-def predict(network: Any, batch: dict[str, Any]) -> Any:
-    """Model output for a batch of windows."""
-    frames, features = batch["frames"].float() / 255, batch["features"]
-    poses = {"poses": batch["poses"]} if "poses" in batch else {}
-    return network(frames, features, batch["instruction"], batch["current"], batch["keyframes"], **poses)
+def delivered(result: StageResult, state: Any) -> Iterator[tuple[dict[str, Any], pd.DataFrame, str]]:
+    """What a node yields; kedro comes back to it when the outputs are stored, and then the state is not needed.
+
+    Raises:
+        TrainingStoppedError: the run was stopped; its best weights are stored all the same.
+    """
+    yield result.checkpoint, result.history, result.report
+    state.clear()
+    if result.stopped:
+        from vln_heatmap.nodes.training.base import TrainingStoppedError
+
+        raise TrainingStoppedError(result.stopped)
 
 
 def validation_metrics(network: Any, windows: WindowDataset, params: StageParams) -> dict[str, float]:
-    """Pixel AUC of the masks over a fixed, evenly spread part of the validation windows."""
+    """Metrics of ``HeatmapValidation`` over a fixed, evenly spread part of the validation windows."""
     import torch
     from accelerate.utils import send_to_device
-    from sklearn.metrics import roc_auc_score
 
-    device = next(network.parameters()).device
+    device, found = next(network.parameters()).device, HeatmapValidation()
     chosen = np.unique(
         np.linspace(0, len(windows) - 1, min(len(windows), params.validation_samples)).astype(int)
     )
-    scores, truths = [], []
     for start in range(0, len(chosen), params.train.batch_size):
         part = chosen[start : start + params.train.batch_size]
         samples = [windows.get(int(i), np.random.default_rng(int(i))) for i in part]
         batch = send_to_device(windows.collate(samples), device)
         with torch.inference_mode():
-            logits = predict(network, batch).mask_logits.float()
-        known = (batch["keyframe_mask"][..., None, None] & (batch["pixel_weight"] > 0)).expand(logits.shape)
-        scores.append(logits[known].numpy(force=True))
-        truths.append((batch["mask"][known] > 0.5).numpy(force=True))
-    truth, score = np.concatenate(truths), np.concatenate(scores)
-    if truth.all() or not truth.any():
-        return {"auc": 0.5}  # nothing to tell apart
-    return {"auc": float(roc_auc_score(truth, score))}
+            found.add(predict(network, batch), batch)
+    return found.metrics()
 
 
 def fingerprint(data: StageData, model: ModelParams, params: StageParams) -> str:
@@ -153,5 +211,7 @@ def fingerprint(data: StageData, model: ModelParams, params: StageParams) -> str
         "model": model.model_dump(mode="json", exclude={"placement"}),
         "train": params.train.identity(),
         "window": params.window.model_dump(mode="json"),
+        "curriculum": params.curriculum.model_dump(mode="json") if params.curriculum else None,
+        "monitor": params.monitor.model_dump(mode="json") if params.monitor else None,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -35,11 +35,11 @@ class _Objective(nn.Module):
         self._called = [called]  # in a list, or it would be a second child with the same weights
 
     def forward(self, batch: Any) -> Losses:
-        total, parts, samples, data = Losses(*self.loss(self._called[0], batch))
+        total, parts, samples, more = Losses(*self.loss(self._called[0], batch))
         detached = {
             name: part.detach() for name, part in parts.items()
         }  # or processes wait for their gradients
-        return Losses(total, detached, samples if samples is None else samples.detach(), data)
+        return Losses(total, detached, samples if samples is None else samples.detach(), more)
 
 
 class Updater:
@@ -75,11 +75,11 @@ class Updater:
 
         return broadcast_object_list([make() if self.rank == 0 else None])[0]
 
-    def begin(self, plan: EpochPlan) -> Mapping[str, float]:
-        """Set what holds for a whole epoch; returns what the loss tells of it."""
+    def begin(self, plan: EpochPlan) -> None:
+        """Set what holds for a whole epoch."""
         decay = self.params.optimizer.weight_decay if plan.weight_decay is None else plan.weight_decay
         set_weight_decay(self.optimizer, decay)
-        return self.loss.begin(plan, self.model)
+        self.loss.begin(plan, self.model)
 
     def update(self, micro_batches: list[Loaded], step: int, factor: float, clip: float) -> dict[str, float]:
         """Update ``step`` (0, 1, …) of the run; returns its numbers.
@@ -94,6 +94,7 @@ class Updater:
             DivergedError: a number is not finite; the weights are as before.
         """
         set_learning_rate(self.optimizer, factor)
+        columns = dict(self.loss.columns())
         sums: dict[str, Tensor] = {}
         known: list[tuple[list[int], Tensor]] = []
         for number, (indices, batch) in enumerate(micro_batches):
@@ -116,9 +117,9 @@ class Updater:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.average.update(step)
-        self.loss.after_step(self.model)
+        self.loss.after_step(self.model, numbers)
         self._remember(known)
-        return numbers | {"lr": self.params.optimizer.lr * factor}
+        return numbers | columns | {"lr": self.params.optimizer.lr * factor}
 
     def _mean(self, sums: Mapping[str, Tensor]) -> dict[str, float]:
         """Mean over the processes."""
@@ -147,7 +148,7 @@ class Updater:
 def _named(losses: Losses) -> dict[str, Tensor]:
     """Every number of a batch by its column of the history."""
     parts = {f"loss/{name}": part for name, part in losses.parts.items()}
-    return {"loss": losses.total, **parts, **{f"data/{name}": share for name, share in losses.data.items()}}
+    return {"loss": losses.total, **parts, **losses.numbers}
 
 
 def check_finite(numbers: Mapping[str, float], *, overflow_is_handled: bool) -> None:

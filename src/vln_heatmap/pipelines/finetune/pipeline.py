@@ -15,4 +15,5 @@ def create_pipeline(**_: object) -> Pipeline:
         "finetune_state",
         "tracker",
     ]
-    return Pipeline([node(finetune, inputs, ["finetuned_model", "finetune_history"], name="finetune")])
+    outputs = ["finetuned_model", "finetune_history", "finetune_report"]
+    return Pipeline([node(finetune, inputs, outputs, name="finetune")])

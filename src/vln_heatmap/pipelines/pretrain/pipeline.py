@@ -28,7 +28,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "pretrain_state",
                     "tracker",
                 ],
-                ["pretrained_model", "pretrain_history"],
+                ["pretrained_model", "pretrain_history", "pretrain_report"],
                 name="pretrain",
             ),
         ]
