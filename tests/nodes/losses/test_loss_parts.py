@@ -252,6 +252,27 @@ def test_the_loss_of_a_batch_is_the_mean_of_the_losses_of_its_windows(form: str)
         torch.testing.assert_close(part, torch.stack([single[name] for single in singles]).mean(), msg=name)
 
 
+def test_mixed_precision_does_not_reach_the_losses() -> None:
+    """Logits and tokens of half precision under autocast: the numbers of the same values in full precision."""
+    output, batch, wrong = random_output(), random_batch(), random_output(3)
+    batch = {k: v.float() if isinstance(v, Tensor) and v.is_floating_point() else v for k, v in batch.items()}
+
+    def cast(given: Any, *types: torch.dtype) -> Any:
+        if isinstance(given, SimpleNamespace):
+            return SimpleNamespace(**{name: cast(value, *types) for name, value in vars(given).items()})
+        for dtype in types:
+            given = given.to(dtype)
+        return given
+
+    half, full = (torch.bfloat16,), (torch.bfloat16, torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        _, parts = loss_of(tuple(PARTS), cast(output, *half), batch, wrong=cast(wrong, *half))
+    _, expected = loss_of(tuple(PARTS), cast(output, *full), batch, wrong=cast(wrong, *full))
+    for name, part in parts.items():
+        assert part.dtype == torch.float32, name
+        torch.testing.assert_close(part, expected[name], msg=name)
+
+
 # --- choosing parts -------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,8 @@
 """All parts of the heatmap loss by name, and their weighted sum.
 
 Invariant: a part of weight 0 is not computed and needs nothing of the batch. Every part is one number a window,
-and the loss of a batch is the mean of the losses of its windows.
+and the loss of a batch is the mean of the losses of its windows. Whatever the precision of the model, losses are
+computed in float32 at least.
 
 Shapes: B windows, N current views a window, K keyframes a view, heatmap grid h x w. Pretraining on single
 views is the case N = K = 1.
@@ -201,13 +202,16 @@ class HeatmapLoss:
             KeyError: a part is in use and what it needs is missing, or there is no part of that name.
         """
         inputs, parts = LossInputs(output, batch, self.params, wrong), {}
-        for name in self.chosen(weights):
-            if name not in PARTS:
-                raise KeyError(f"loss parts are {sorted(PARTS)}, got {name!r}")
-            try:
-                parts[name] = PARTS[name](inputs)
-            except KeyError as error:
-                raise KeyError(f"loss part {name!r} needs {error}; got {sorted(batch)}") from None
+        with torch.autocast(
+            batch["keyframe_mask"].device.type, enabled=False
+        ):  # geometry needs all its digits
+            for name in self.chosen(weights):
+                if name not in PARTS:
+                    raise KeyError(f"loss parts are {sorted(PARTS)}, got {name!r}")
+                try:
+                    parts[name] = PARTS[name](inputs)
+                except KeyError as error:
+                    raise KeyError(f"loss part {name!r} needs {error}; got {sorted(batch)}") from None
         return parts
 
     def chosen(self, weights: Mapping[str, float] | None = None) -> dict[str, float]:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vln_heatmap.nodes.losses.elementary import full_precision
 from vln_heatmap.nodes.losses.warping import Warps, bilinear_weights, sample
 from vln_heatmap.nodes.losses.weighting import window_means
 from vln_heatmap.params import Form
@@ -48,7 +49,7 @@ def alignment_loss(
         distinct: false for pairs of views that are one frame [B, P].
         temperature: τ.
     """
-    unit = F.normalize(features, dim=2)
+    unit = F.normalize(full_precision(features), dim=2)
     here, there = unit[:, warps.target], unit[:, warps.source]  # [B, P, C, h, w]
     known = warps.visible & distinct[..., None, None]  # [B, P, h, w]
     if form == "published":
