@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -33,6 +34,31 @@ class ScheduleParams(Params):
     final: float = Field(0.02, ge=0, le=1, description="last learning rate / peak learning rate")
 
 
+class LaunchParams(Params):
+    """Where the processes of a training run, if there are several. docs/training.md tells how."""
+
+    nodes: int | None = Field(1, ge=1, le=10_000, description="machines; null = as SLURM says")
+    prefix: tuple[str, ...] = Field(
+        (), description="command that runs what follows once on every machine: [srun, --ntasks-per-node=1]"
+    )
+    folder: str | None = Field(
+        None, min_length=1, description="that all machines see, for the job; null = a temporary one"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> LaunchParams:
+        if self.nodes != 1 and not (self.prefix and self.folder):
+            raise ValueError(
+                "several machines need launch.prefix, which starts the processes there, and launch.folder, "
+                f"which all of them see; got {list(self.prefix)} and {self.folder}"
+            )
+        return self
+
+    def machines(self, environ: Mapping[str, str]) -> int:
+        """Number of machines in this environment."""
+        return int(environ.get("SLURM_JOB_NUM_NODES", 1)) if self.nodes is None else self.nodes
+
+
 class TrainParams(Params):
     """One training run of any stage. A step is one update of the weights."""
 
@@ -51,6 +77,8 @@ class TrainParams(Params):
     compile: Literal["no", "inductor", "aot_eager", "eager"] = Field(
         "no", description="backend of torch.compile for the model in training; no = not compiled"
     )
+    processes: int = Field(1, ge=1, le=1024, description="on each machine; they share each batch evenly")
+    launch: LaunchParams = LaunchParams()
     threads: int | None = Field(None, ge=1, le=1024, description="of torch on the CPU; null = as they are")
     num_workers: int = Field(1, ge=0, le=256, description="processes that prepare batches; 0 = none")
     prefetch: int = Field(4, ge=1, le=256, description="batches each worker prepares ahead")
@@ -69,9 +97,14 @@ class TrainParams(Params):
             )
         return self
 
+    @property
+    def several(self) -> bool:
+        """Whether more than one process trains."""
+        return self.processes > 1 or self.launch.nodes != 1
+
     def identity(self) -> dict[str, Any]:
         """What the result depends on: a run may resume with any other value of everything else."""
-        operational = {"device", "threads", "num_workers", "prefetch", "save_every", "log_every"}
+        operational = {"device", "launch", "threads", "num_workers", "prefetch", "save_every", "log_every"}
         return self.model_dump(mode="json", exclude=operational)
 
 

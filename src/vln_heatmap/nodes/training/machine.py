@@ -6,6 +6,7 @@ random state of the process are afterwards as they were before.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,8 +24,11 @@ def make_accelerator(params: TrainParams) -> Any:
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState, GradientState
+    from accelerate.utils import DistributedDataParallelKwargs
 
     cuda = torch.cuda.is_available()
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    _check_processes(params, processes)
     on_cpu = params.device == "cpu" or not cuda
     if params.device == "cuda" and not cuda:
         raise ValueError("device is cuda, but torch sees no CUDA device: set device to auto or cpu")
@@ -34,10 +38,25 @@ def make_accelerator(params: TrainParams) -> Any:
     AcceleratorState._reset_state(reset_partial_state=True)  # process-wide, and refuses a second precision
     GradientState._reset_state()
     return Accelerator(
-        cpu=params.device == "cpu",
+        cpu=params.device == "cpu" or (processes > 1 and on_cpu),
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         mixed_precision=automatic_precision(on_cpu) if automatic else params.mixed_precision,
         gradient_accumulation_steps=params.accumulation,
     )
+
+
+def _check_processes(params: TrainParams, processes: int) -> None:
+    """Refuse a number of processes that is not the one asked for, or that cannot share a batch evenly."""
+    if params.several and processes % params.processes:
+        raise ValueError(
+            f"train.processes is {params.processes}, but {processes} run: only pretrain and finetune start "
+            "several; set it to 1 here"
+        )
+    if params.batch_size % (params.accumulation * processes):
+        raise ValueError(
+            f"{processes} processes x {params.accumulation} micro-batches must divide batch_size, "
+            f"got {params.batch_size}"
+        )
 
 
 def automatic_precision(on_cpu: bool) -> str:

@@ -116,10 +116,26 @@ def level_mix(samples: pd.DataFrame) -> Callable[[Any], dict[str, float]]:
 def run_stage(
     network: Any, data: StageData, model: ModelParams, params: StageParams, *, state: Any, tracker: Any
 ) -> StageResult:
-    """Train.
+    """Train, in this process or by as many as ``params.train`` says.
 
     Raises:
         ValueError: a split without samples, or a loss of classes in single views, which have none.
+        ProcessFailedError: one of several processes failed.
+    """
+    if not params.train.several:
+        return train_stage(network, data, model, params, state=state, tracker=tracker)
+    from vln_heatmap.nodes.training.launch import launched
+
+    return launched(network, data, model, params, state=state, tracker=tracker)
+
+
+def train_stage(
+    network: Any, data: StageData, model: ModelParams, params: StageParams, *, state: Any, tracker: Any
+) -> StageResult:
+    """Train in this process, or as one of several.
+
+    Raises:
+        ValueError: see ``run_stage``.
     """
     from vln_heatmap.nodes.training.loop import train
 
