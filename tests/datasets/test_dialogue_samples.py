@@ -1,0 +1,142 @@
+"""Samples of dialogues: every image has its own frame, and batches keep each row's frames and tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vln_heatmap.datasets.dialogue_samples import (
+    IGNORED,
+    NO_FRAME,
+    Dialogue,
+    Turn,
+    VLNActionDataset,
+    collate,
+    exchanges,
+)
+from vln_heatmap.nodes.model.tokenizer import load_tokenizer, train_tokenizer
+from vln_heatmap.nodes.navigation.dialogues import episode_dialogues
+from vln_heatmap.nodes.navigation.wording import DialogueWriter
+from vln_heatmap.params.navigation_data import DialogueParams
+
+PARAMS = DialogueParams(window=8, stride=8, history=3)
+WRITER = DialogueWriter(load_tokenizer(train_tokenizer(["go to the sofa"], 300)), PARAMS)
+SEED = 7  # what the numbered frames of a sequence begin with
+
+
+class Numbered:
+    """A sequence whose frame t is all t: as image and as features."""
+
+    def read(self, name: str, frames: Any) -> np.ndarray:
+        shape, kind = {"frames": ((3, 4, 4), np.uint8), "features": ((2, 3, 3), np.float16)}[name]
+        return np.stack([np.full(shape, SEED + frame, kind) for frame in frames])
+
+
+def dataset(*dialogues: Dialogue) -> VLNActionDataset:
+    return VLNActionDataset(dialogues, {"walk": Numbered()}, WRITER)
+
+
+def walk(length: int, start: int = 0) -> list[Dialogue]:
+    return episode_dialogues([*[1] * (length - 1), 0], "go to the sofa", "walk", PARAMS, start=start)
+
+
+def talk(frames: list[int]) -> Dialogue:
+    turns = (*(Turn(frame) for frame in frames), Turn(NO_FRAME, question="what?", answer="a sofa"))
+    return Dialogue(turns, "", (), "vqa", "walk")
+
+
+@given(st.integers(1, 40), st.integers(0, 20), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_every_image_has_its_frame_and_history_is_the_past(length: int, start: int, drawn: bool) -> None:
+    dialogues = walk(length, start)
+    data = dataset(*dialogues)
+    for index, dialogue in enumerate(dialogues):
+        sample = data.get(index, np.random.default_rng(index)) if drawn else data[index]
+        images, count = int((sample["input_ids"] == WRITER.image_id).sum()), sample["memory_count"]
+        assert len(sample["frames"]) == len(sample["features"]) == len(sample["time_ids"]) == count + images
+        np.testing.assert_array_equal(sample["frames"][:, 0, 0, 0], sample["time_ids"] + start + SEED)
+        np.testing.assert_array_equal(sample["features"][:, 0, 0, 0], sample["time_ids"] + start + SEED)
+        assert sample["time_ids"][count:].tolist() == [frame - start for frame in dialogue.frames]
+        assert (sample["time_ids"][:count] < sample["time_ids"][count]).all()
+        assert (np.diff(sample["time_ids"]) > 0).all()
+        assert bool(count) == (index > 0) == bool((sample["input_ids"] == WRITER.memory_id).sum())
+        assert (sample["features"].dtype, sample["frames"].dtype) == (np.float32, np.uint8)
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=5), st.lists(st.integers(0, 4), max_size=3))
+@settings(max_examples=30, deadline=None)
+def test_a_batch_is_its_samples_with_padding(lengths: list[int], views: list[int]) -> None:
+    dialogues = [walk(length)[-1] for length in lengths] + [talk(list(range(count))) for count in views]
+    data = dataset(*dialogues)
+    samples = [data[index] for index in range(len(data))]
+    batch = data.collate(samples)
+    assert batch["task"] == ["navigation"] * len(lengths) + ["vqa"] * len(views)
+    assert batch["input_ids"].shape == batch["labels"].shape == batch["attention_mask"].shape
+    for row, sample in enumerate(samples):
+        size, rows = len(sample["input_ids"]), len(sample["time_ids"])
+        known = batch["attention_mask"][row]
+        assert known[-size:].all()
+        assert int(known.sum()) == size
+        np.testing.assert_array_equal(batch["input_ids"][row, known], sample["input_ids"])
+        np.testing.assert_array_equal(batch["labels"][row, known], sample["labels"])
+        assert (batch["input_ids"][row, ~known] == WRITER.pad_id).all()
+        assert (batch["labels"][row, ~known] == IGNORED).all()
+        assert batch["frame_mask"][row].tolist() == [True] * rows + [False] * (
+            batch["frame_mask"].shape[1] - rows
+        )
+        np.testing.assert_array_equal(batch["time_ids"][row, :rows], sample["time_ids"])
+        if rows:
+            np.testing.assert_array_equal(batch["features"][row, :rows], sample["features"])
+            assert not batch["frames"][row, rows:].any()
+    assert batch["memory_count"].tolist() == [sample["memory_count"] for sample in samples]
+
+
+def test_a_batch_of_text_alone_has_no_frames() -> None:
+    batch = dataset(talk([]), talk([])).collate([dataset(talk([]))[0]] * 2)
+    assert batch["frame_mask"].shape == (2, 0)
+    assert "features" not in batch
+    assert batch["attention_mask"].dtype == torch.bool
+
+
+def test_samples_of_other_sizes_are_refused() -> None:
+    one, other = dataset(*walk(3))[0], dataset(*walk(3))[0]
+    other["frames"] = np.zeros((1, 3, 8, 8), np.uint8)
+    with pytest.raises(
+        ValueError, match=r"frames of a batch must have one size, got \(3, 4, 4\) and \(3, 8, 8\)"
+    ):
+        collate([one, other], 0)
+    with pytest.raises(ValueError, match="at least one sample"):
+        collate([], 0)
+
+
+def test_turns_without_a_reply_belong_to_the_next_question() -> None:
+    turns = (Turn(0), Turn(1, question="?", answer="a"), Turn(2, (1,)))
+    assert list(exchanges(turns)) == [turns[:2], turns[2:]]
+
+
+BROKEN = {
+    "no reply": ((Turn(0),), (), "vqa", "must have a reply"),
+    "no turn": ((), (), "vqa", "must have a reply"),
+    "present": ((Turn(4, (1,)),), (2, 4), "navigation", "before the first view"),
+    "order": ((Turn(4, (1,)),), (2, 1), "navigation", "in order of time"),
+    "before": ((Turn(4, (1,)),), (-1,), "navigation", "from 0 on"),
+    "step": ((Turn(0, (1, 1)), Turn(3, (0,))), (), "navigation", "comes frame 2, got 3"),
+    "stop": ((Turn(0, (1, 0)), Turn(2, (1,))), (), "navigation", "nothing may follow STOP"),
+    "stop inside": ((Turn(0, (0, 1)),), (), "navigation", "nothing may follow STOP"),
+    "unknown": ((Turn(0, (4,)),), (), "navigation", "actions of 0, 1, 2, 3"),
+    "words": ((Turn(0, answer="left"),), (), "navigation", "actions of 0, 1, 2, 3"),
+    "frame": ((Turn(-2, answer="left"),), (), "vqa", "frames must be -1"),
+    "task": ((Turn(0, answer="left"),), (), "juggling", "task must be one of navigation, vqa"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_no_dialogue_is_refused(name: str) -> None:
+    turns, memory, task, message = BROKEN[name]
+    with pytest.raises(ValueError, match=message):
+        Dialogue(turns, "go", memory, task, "walk")
