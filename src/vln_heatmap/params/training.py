@@ -82,6 +82,12 @@ class TrainParams(Params):
     threads: int | None = Field(None, ge=1, le=1024, description="of torch on the CPU; null = as they are")
     num_workers: int = Field(1, ge=0, le=256, description="processes that prepare batches; 0 = none")
     prefetch: int = Field(4, ge=1, le=256, description="batches each worker prepares ahead")
+    cache_mib: int = Field(
+        0,
+        ge=0,
+        le=10_000_000,
+        description="memory of all loader processes for frames that were read; 0 = none",
+    )
     validate_every: int = Field(200, ge=1, description="steps; the last step is always validated")
     save_every: int = Field(200, ge=1, description="steps between saved states, from which a run resumes")
     log_every: int = Field(10, ge=1, description="steps between live metrics")
@@ -104,7 +110,16 @@ class TrainParams(Params):
 
     def identity(self) -> dict[str, Any]:
         """What the result depends on: a run may resume with any other value of everything else."""
-        operational = {"device", "launch", "threads", "num_workers", "prefetch", "save_every", "log_every"}
+        operational = {
+            "device",
+            "launch",
+            "threads",
+            "num_workers",
+            "cache_mib",
+            "prefetch",
+            "save_every",
+            "log_every",
+        }
         return self.model_dump(mode="json", exclude=operational)
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from vln_heatmap.datasets.frame_cache import CachedFeatures
 from vln_heatmap.datasets.windows import WindowDataset
 from vln_heatmap.nodes.metrics.validation import HeatmapValidation
 from vln_heatmap.nodes.model.assemble import checkpoint_meta, external_weights
@@ -58,9 +59,10 @@ class StageData:
             )
         sampler = make_sampler(model.keyframes)
         directed = _directed(params) and self.task == "finetune" and not training
+        budget = params.train.cache_mib * 2**20 // max(1, params.train.num_workers) if training else 0
         return WindowDataset(
             rows,
-            self.features,
+            CachedFeatures(self.features, budget) if budget else self.features,
             params.window,
             sampler.sample,
             keyframes=model.keyframes.count,
