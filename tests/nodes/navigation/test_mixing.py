@@ -143,7 +143,7 @@ def test_ranks_share_the_batches_of_a_task() -> None:
 
 
 def test_shares_that_cannot_be_met_are_refused() -> None:
-    with pytest.raises(ValueError, match="data set 1 has no samples but a share of 0.5"):
+    with pytest.raises(ValueError, match="data set 1 has no samples but a share"):
         TaskOrder([3, 0], [0.5, 0.5], batch_size=2)
     with pytest.raises(ValueError, match="add up to 1"):
         TaskOrder([3, 2], [0.5, 0.6], batch_size=2)

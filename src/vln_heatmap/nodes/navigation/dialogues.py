@@ -28,7 +28,7 @@ from vln_heatmap.simulation.scene import STRUCTURE, Instance
 from vln_heatmap.simulation.simulators.base import STOP
 
 #: How a thing is named as the goal of a walk.
-GOAL_PHRASES = ("go to {}", "walk to {}", "walk towards {}", "find {}")
+GOAL_PHRASES = ("go to {}", "walk to {} and stop", "walk towards {}", "find {}", "stop at {}")
 _REACHED = 1.5  # metres from the thing at which a walk has come to it
 _AHEAD = 0.5  # share of half the field of view in which it then is
 #: What a sequence must have so that its routes can be made anew.
