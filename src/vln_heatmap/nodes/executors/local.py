@@ -51,7 +51,7 @@ def run_local(
 def _drain(function: Callable[[Task], Result], waiting: deque[Task], workers: int) -> Iterator[Result]:
     """Do the waiting tasks in one pool. Tasks that it could not finish are waiting again when it breaks."""
     pending: dict[Future[Result], Task] = {}
-    with ProcessPoolExecutor(workers, _WorkerContext(), initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, WorkerContext(), initializer=end_with_parent) as pool:
         try:
             while waiting or pending:
                 while waiting and len(pending) < 2 * workers:
@@ -90,11 +90,11 @@ class _WorkerProcess(SpawnProcess):
             os.environ.update(environment)
 
 
-class _WorkerContext(SpawnContext):
+class WorkerContext(SpawnContext):
     Process = _WorkerProcess
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Make this worker leave when its parent is gone, even if that was killed."""
     parent = multiprocessing.parent_process()
 

@@ -75,14 +75,14 @@ class Walker:
                 return False
             while corner < len(path) - 1 and math.dist(self.state.position, path[corner]) < 0.3:
                 corner += 1
-            action = self._steer(path[corner], blocked)
+            action = self.steer(path[corner], blocked)
             if self.act(action):
                 blocked.append(self.state.yaw)
             elif action == FORWARD:
                 blocked.clear()
         return True
 
-    def _steer(self, target: NDArray[np.float64], blocked: list[float]) -> int:
+    def steer(self, target: NDArray[np.float64], blocked: list[float]) -> int:
         """The action that leads to the free heading nearest to the target's."""
         turn = math.radians(self.agent.turn_angle)
         desired = bearing(self.state.position, target)
