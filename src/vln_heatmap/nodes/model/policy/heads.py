@@ -55,7 +55,7 @@ class ActionHead(nn.Module, ABC):
             limit = torch.full((params.dimension,), value) if given is None else given.float()
             if limit.shape != (params.dimension,):
                 raise ValueError(f"{name} must have {params.dimension} numbers, got {list(limit.shape)}")
-            self.register_buffer(name, limit)
+            self.register_buffer(name, limit, persistent=False)  # belongs to the statistics
         self.look = nn.Linear(context_width, params.width)
         self.places = nn.Parameter(0.02 * torch.randn(params.horizon, params.width))
         layer = nn.TransformerDecoderLayer(
