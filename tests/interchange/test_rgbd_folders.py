@@ -5,12 +5,23 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from imported import kept
+from recorded_wall import (
+    HEIGHT,
+    REAL,
+    SLOPE,
+    WIDTH,
+    paint,
+    pictures,
+    pose_of,
+    wall_depth,
+    write_frames,
+    write_png,
+)
 
 from vln_heatmap.geometry.cameras import PinholeCamera
 from vln_heatmap.interchange.checks import RefusedError
@@ -19,59 +30,13 @@ from vln_heatmap.interchange.rgbd_folders import RgbdFolders, centred_camera, lo
 from vln_heatmap.interchange.rgbd_layouts import Intrinsics
 from vln_heatmap.params import ImportParams, RgbdParams
 
-WIDTH, HEIGHT = 64, 48
-REAL = Intrinsics(60.0, 56.0, 30.0, 25.0)
-#: A wall that is seen head-on: painted in steps across and down, z = 2 m + 0.5 m · x.
-SLOPE = 0.5
-
-
-def ray_grid(camera: Intrinsics, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Ray directions x / z and y / z [H, W] of the pixels of a real camera without distortion."""
-    x = (np.arange(size[0]) - camera.cx) / camera.fx
-    y = (np.arange(size[1]) - camera.cy) / camera.fy
-    return np.meshgrid(x, y)
-
-
-def wall_depth(x: np.ndarray) -> np.ndarray:
-    """z of the wall along rays of direction x: z = 2 + 0.5 · (x z)."""
-    return 2 / (1 - SLOPE * x)
-
-
-def paint(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Colours that tell the direction of the ray [H, W, 3]."""
-    return np.stack([127 + 100 * x, 127 + 100 * y, np.full_like(x, 90)], axis=-1)
-
-
-def pictures(
-    camera: Intrinsics = REAL, size: tuple[int, int] = (WIDTH, HEIGHT)
-) -> tuple[np.ndarray, np.ndarray]:
-    """What a real camera sees of the wall: colours [H, W, 3] and millimetres [H, W]."""
-    x, y = ray_grid(camera, size)
-    return paint(x, y).round().astype(np.uint8), (1000 * wall_depth(x)).round().astype(np.uint16)
-
-
-def pose_of(number: int) -> np.ndarray:
-    pose = np.eye(4)
-    pose[0, 3] = 0.1 * number
-    return pose
-
-
-def write_png(file: Path, image: np.ndarray) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(file), image[..., ::-1] if image.ndim == 3 else image)
-
 
 @pytest.fixture
 def frames(tmp_path: Path) -> Path:
     """Seven frames in the layout of 7-Scenes, with intrinsics of their own."""
     folder = tmp_path / "office" / "seq-01"
-    colour, depth = pictures()
-    for number in range(7):
-        stem = folder / f"frame-{number:06d}"
-        write_png(stem.with_suffix(".color.png"), colour)
-        write_png(stem.with_suffix(".depth.png"), depth)
-        np.savetxt(stem.with_suffix(".pose.txt"), pose_of(number))
-    np.savetxt(tmp_path / "office" / "camera-intrinsics.txt", REAL.matrix)
+    write_frames(folder, 7)
+    (folder / "camera-intrinsics.txt").rename(tmp_path / "office" / "camera-intrinsics.txt")
     return tmp_path / "office"
 
 

@@ -9,6 +9,7 @@ _HOMES = {
     "FrameFeatureDataset": "frame_features",
     "ResultsDataset": "results",
     "NpzDataset": "npz",
+    "SequenceCacheDataset": "sequence_cache",
     "SequenceStoreDataset": "sequence_store",
     "TrackerDataset": "tracker",
     "TrainingStateDataset": "checkpoint",

@@ -18,6 +18,7 @@ from vln_heatmap.params.data import (
     SamplingParams,
     ValidateParams,
 )
+from vln_heatmap.params.generality import GeneralityParams, LookParams
 from vln_heatmap.params.geometry import GeometryLossParams, GeometryParams
 from vln_heatmap.params.losses import (
     LOSS_NEEDS,
@@ -95,6 +96,7 @@ __all__ = [
     "FinetuneSampleParams",
     "Form",
     "FusionParams",
+    "GeneralityParams",
     "GeometryLossParams",
     "GeometryParams",
     "HabitatParams",
@@ -105,6 +107,7 @@ __all__ = [
     "LanguageParams",
     "LeRobotParams",
     "LevelParams",
+    "LookParams",
     "LoraParams",
     "LossForms",
     "LossNeed",
