@@ -31,6 +31,7 @@ GROUPS: dict[str, type[BaseModel]] = {
     "evaluate": models.EvaluateParams,
     "benchmark_samplers": models.SamplerBenchmarkParams,
     "ablate": models.AblateParams,
+    "generality": models.GeneralityParams,
     "predict": models.PredictParams,
     "export": models.ExportParams,
     "import": models.ImportParams,
