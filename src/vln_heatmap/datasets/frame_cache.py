@@ -66,13 +66,14 @@ class CachedSequence:
         if frames is None:
             return self._whole(name).copy()
         wanted = [int(i) for i in frames]
-        rows = {i: self.cache.find((self.key, name, i)) for i in dict.fromkeys(wanted)}
-        missing = [i for i, row in rows.items() if row is None]
+        found = {i: self.cache.find((self.key, name, i)) for i in dict.fromkeys(wanted)}
+        rows = {i: row for i, row in found.items() if row is not None}
+        missing = [i for i in found if i not in rows]
         if missing:
             for i, row in zip(missing, self.sequence.read(name, missing), strict=True):
                 rows[i] = row.copy()  # or it would keep the whole reading alive
                 self.cache.keep((self.key, name, i), rows[i])
-        return np.stack([rows[i] for i in wanted]) if wanted else self.sequence.read(name, wanted)
+        return np.stack([rows[i] for i in wanted])
 
     def _whole(self, name: str) -> NDArray[Any]:
         found = self.cache.find((self.key, name, -1))

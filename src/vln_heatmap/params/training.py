@@ -59,6 +59,14 @@ class LaunchParams(Params):
         return int(environ.get("SLURM_JOB_NUM_NODES", 1)) if self.nodes is None else self.nodes
 
 
+class FsdpParams(Params):
+    """Weights, gradients and moments spread over the processes (FSDP2), for models that no device holds."""
+
+    min_parameters: int = Field(1_000_000, ge=1, description="of a module that is gathered by itself")
+    reshard: bool = Field(True, description="spread weights again between forward and backward: less memory")
+    offload: bool = Field(False, description="keep them in the memory of the CPU")
+
+
 class TrainParams(Params):
     """One training run of any stage. A step is one update of the weights."""
 
@@ -79,6 +87,7 @@ class TrainParams(Params):
     )
     processes: int = Field(1, ge=1, le=1024, description="on each machine; they share each batch evenly")
     launch: LaunchParams = LaunchParams()
+    fsdp: FsdpParams | None = Field(None, description="null = every process holds the whole model")
     threads: int | None = Field(None, ge=1, le=1024, description="of torch on the CPU; null = as they are")
     num_workers: int = Field(1, ge=0, le=256, description="processes that prepare batches; 0 = none")
     prefetch: int = Field(4, ge=1, le=256, description="batches each worker prepares ahead")
@@ -110,17 +119,8 @@ class TrainParams(Params):
 
     def identity(self) -> dict[str, Any]:
         """What the result depends on: a run may resume with any other value of everything else."""
-        operational = {
-            "device",
-            "launch",
-            "threads",
-            "num_workers",
-            "cache_mib",
-            "prefetch",
-            "save_every",
-            "log_every",
-        }
-        return self.model_dump(mode="json", exclude=operational)
+        where = {"device", "launch", "threads", "num_workers", "prefetch", "cache_mib"}
+        return self.model_dump(mode="json", exclude={*where, "save_every", "log_every"})
 
 
 class WindowParams(Params):

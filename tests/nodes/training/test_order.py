@@ -1,11 +1,13 @@
 """The order of the data is a function of the seed, and weights are kept to the last sample."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vln_heatmap.nodes.training.order import Batches, SampleOrder
+from vln_heatmap.nodes.training.order import Batches, EpochOrder, SampleOrder
 from vln_heatmap.nodes.training.seeds import Stream, generator, torch_seed
 
 
@@ -58,6 +60,31 @@ def test_weighted_batches_from_the_middle_are_those_of_the_whole_run():
     drawn = np.bincount([index for batch in whole for index, _ in batch], minlength=5)
     assert drawn[3] == 0
     assert drawn[1] == pytest.approx(27 * 3 / 5, abs=2)
+
+
+@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=20), st.integers(1, 60), st.integers(0, 500))
+def test_an_epoch_of_its_own_weights_holds_their_shares(weights: list[float], count: int, first: int):
+    order = EpochOrder(count, first, epoch=3, seed=1, weights=weights)
+    drawn = np.bincount([order[p] for p in range(first, first + count)], minlength=len(weights))
+    share = count * np.array(weights) / sum(weights)
+    assert (drawn >= np.floor(share - 1e-9)).all()
+    assert (drawn <= np.ceil(share + 1e-9)).all()
+
+
+def test_epochs_of_the_same_weights_draw_anew():
+    first, second = (EpochOrder(50, 0, epoch=e, seed=1, weights=np.ones(50)).indices for e in (0, 1))
+    assert sorted(first) == sorted(second) == list(range(50))
+    assert (first != second).any()
+
+
+@given(st.integers(1, 4), st.integers(1, 5))
+def test_processes_share_every_batch_evenly_and_in_order(ranks: int, each: int):
+    whole = list(Batches(SampleOrder(7, seed=0), batch_size=ranks * each, start=2, stop=6))
+    shares = [
+        list(Batches(SampleOrder(7, seed=0), batch_size=ranks * each, start=2, stop=6, rank=r, ranks=ranks))
+        for r in range(ranks)
+    ]
+    assert [[*chain(*parts)] for parts in zip(*shares, strict=True)] == whole
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import sharded_steps
 import synthetic
 import torch
+import toy_training as toy
 
 from vln_heatmap.datasets.checkpoint import TrainingState
 from vln_heatmap.datasets.frame_features import FrameFeatures
@@ -20,12 +23,14 @@ from vln_heatmap.nodes.training.launch import (
     ProcessFailedError,
     Tail,
     _failure,
+    free_port,
     launch_command,
     read_result,
 )
+from vln_heatmap.nodes.training.sharding import fsdp_plugin
 from vln_heatmap.nodes.training.stage import StageData, StageResult, run_stage
 from vln_heatmap.params import StageParams, TrainParams
-from vln_heatmap.params.training import LaunchParams
+from vln_heatmap.params.training import FsdpParams, LaunchParams
 
 WALKS = synthetic.walks()
 SAMPLES = synthetic.sample_table(WALKS)
@@ -159,3 +164,32 @@ def test_entries_are_handed_on_whole_and_once(tmp_path: Path) -> None:
     assert tracker.tags == {"phase": "first"}
     assert [step for step, _ in tracker.metrics] == [3, 4]
     assert json.loads(path.read_text().splitlines()[0]) == {"metrics": {"loss": 1.5}, "step": 3}
+
+
+def test_sharded_weights_are_trained_validated_saved_and_resumed_like_whole_ones(tmp_path: Path) -> None:
+    script = Path(sharded_steps.__file__)
+    runner = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1"]
+    command = [*runner, f"--master-port={free_port()}", str(script), str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=240)
+    found = json.loads((tmp_path / "result.json").read_text())
+    whole = toy.run(model=sharded_steps.plain_toy(), ema_decay=0.5)
+    np.testing.assert_allclose(found["losses"], whole.history["loss"], atol=1e-5)
+    np.testing.assert_allclose(found["errors"], whole.history["val/error"].dropna(), atol=1e-5)
+    for name, value in whole.state_dict.items():
+        np.testing.assert_allclose(found["weights"][name], value, atol=1e-4)
+    assert found["sharded"]
+    assert found["resumed"]
+
+
+def test_the_plugin_of_sharding_says_what_the_parameters_say() -> None:
+    plugin = fsdp_plugin(FsdpParams(min_parameters=123, reshard=False))
+    assert plugin.fsdp_version == 2
+    assert plugin.min_num_params == 123
+    assert plugin.reshard_after_forward is False
+    assert "size_based" in str(plugin.auto_wrap_policy)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without CUDA")
+def test_sharding_is_refused_where_nothing_can_shard() -> None:
+    with pytest.raises(ValueError, match="fsdp needs CUDA devices"):
+        toy.run(fsdp={})

@@ -6,11 +6,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import synthetic
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from vln_heatmap.nodes.model.parts import part_of
 from vln_heatmap.nodes.training.ema import WeightAverage
 from vln_heatmap.nodes.training.history import History
 from vln_heatmap.nodes.training.optimizer import (
@@ -21,7 +23,7 @@ from vln_heatmap.nodes.training.optimizer import (
     set_learning_rate,
 )
 from vln_heatmap.nodes.training.schedule import learning_rate_factor
-from vln_heatmap.params import OptimizerParams, ScheduleParams, TrainParams
+from vln_heatmap.params import ModelParams, OptimizerParams, ScheduleParams, TrainParams
 
 
 class Parts(nn.Module):
@@ -63,6 +65,17 @@ def test_every_trainable_parameter_is_in_one_group_with_its_rate_and_decay():
         "header.weight": (0.1, 0.3),  # a path names whole modules: "head" is not in "header"
         "header.bias": (0.1, 0.0),
     }
+
+
+@pytest.mark.parametrize("part", ["vggt", "fusion", "projector", "language", "lora", "heads"])
+def test_every_part_of_the_model_can_have_a_rate_of_its_own(part: str):
+    """Without the adapters the language model trains; with them only they do."""
+    tuning = {"tuning": {"lora": {"rank": 2}}} if part == "lora" else {}
+    model = synthetic.toy_model(ModelParams.model_validate(synthetic.PARAMS.model_dump() | tuning))
+    groups = parameter_groups(model, OptimizerParams(lr=0.1, lr_multipliers={part: 0.5}))
+    slow = {name for group in groups if group["lr"] == 0.05 for name in group["names"]}
+    assert slow
+    assert slow == {name for group in groups for name in group["names"] if part_of(name) == part}
 
 
 def test_a_path_that_fits_nothing_and_a_model_without_weights_are_refused():

@@ -265,6 +265,22 @@ def test_half_precision_runs_beside_full_precision_in_one_process(uninterrupted:
     assert_same(toy.run(), uninterrupted)
 
 
+def test_a_compiled_model_trains_like_the_plain_one_and_stays_a_plain_one(uninterrupted: TrainingResult):
+    """The backend that only traces: no compiler is needed, and nothing is computed in another way."""
+    model = toy.ToyModel()
+    compiled = toy.run(model=model, compile="eager")
+    np.testing.assert_allclose(compiled.history["loss"], uninterrupted.history["loss"], rtol=1e-4)
+    assert compiled.state_dict.keys() == model.state_dict().keys()
+    assert type(model) is toy.ToyModel
+
+
+def test_weights_that_are_left_out_are_not_copied(uninterrupted: TrainingResult):
+    names = {"frozen.weight", "frozen.bias"}
+    result = toy.run(leave_out=names)
+    assert uninterrupted.state_dict.keys() - result.state_dict.keys() == names
+    assert names.isdisjoint(result.last)
+
+
 @pytest.mark.parametrize("able", [True, False])
 def test_automatic_precision_is_what_the_processor_can_do(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, able: bool

@@ -1,7 +1,7 @@
 """An exponential moving average of the weights: what is validated and kept.
 
 Invariant: outside ``applied`` the model holds its own weights, inside it the averaged ones; nothing is copied
-to swap them.
+to swap them, unless they are spread over processes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+
+from vln_heatmap.nodes.training.sharding import is_sharded, like
 
 
 class WeightAverage:
@@ -44,12 +46,18 @@ class WeightAverage:
         finally:
             self._swap()
 
+    @torch.no_grad()
     def _swap(self) -> None:
         for name, parameter in self._parameters.items():
-            parameter.data, self.tensors[name] = self.tensors[name], parameter.data
+            if is_sharded(parameter):  # whoever gathers it has its own hold on the memory
+                own = parameter.detach().clone()
+                parameter.copy_(self.tensors[name])
+                self.tensors[name].copy_(own)
+            else:
+                parameter.data, self.tensors[name] = self.tensors[name], parameter.data
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over stored averages of the same parameters."""
         for name, own in self.tensors.items():
-            own.copy_(tensors[name])
+            own.copy_(like(tensors[name], own))

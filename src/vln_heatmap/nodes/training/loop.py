@@ -260,11 +260,12 @@ class _Run:
     def _validate(self, validate: Validate) -> dict[str, float]:
         progress, updater = self.progress, self.updater
         self.model.eval()
-        with updater.average.applied(), updater.accelerator.autocast(), torch.no_grad():
+        with updater.averaged(), updater.accelerator.autocast(), torch.no_grad():
             own = {key: float(value) for key, value in validate(self.model).items()}
-            metrics = updater.shared(lambda: own)
-            better = self._is_better(metrics)
-            if better:
+        metrics = updater.shared(lambda: own)
+        better = self._is_better(metrics)
+        if better:
+            with updater.average.applied():
                 progress.best = Best(progress.step, metrics, copied(trained_tensors(self.model)))
         self.model.train()
         named = {f"val/{key}": value for key, value in metrics.items()}

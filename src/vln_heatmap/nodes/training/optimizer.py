@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vln_heatmap.nodes.model.parts import part_of
+from vln_heatmap.nodes.training.sharding import like
 from vln_heatmap.params import OptimizerParams
 
 
@@ -78,7 +79,8 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Inverse of ``optimizer_tensors``, for an optimizer of the same model and parameters."""
     state: dict[int, dict[str, Tensor]] = {}
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for key, tensor in tensors.items():
         number, field = key.split(".")
-        state.setdefault(int(number), {})[field] = tensor
+        state.setdefault(int(number), {})[field] = like(tensor, parameters[int(number)])
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -17,6 +17,7 @@ from vln_heatmap.nodes.training.base import Best
 from vln_heatmap.nodes.training.director import Decision
 from vln_heatmap.nodes.training.history import History
 from vln_heatmap.nodes.training.optimizer import load_optimizer_tensors, optimizer_tensors
+from vln_heatmap.nodes.training.sharding import load_weights, whole
 from vln_heatmap.nodes.training.state import group, grouped, trained_tensors
 from vln_heatmap.nodes.training.update import Updater
 
@@ -70,12 +71,12 @@ def snapshot(updater: Updater, progress: Progress) -> tuple[dict[str, Tensor], d
         "best": {"step": best.step, "metrics": best.metrics} if best else None,
         "scaler": scaler.state_dict() if scaler else None,
     }
-    return tensors, rest
+    return {name: whole(tensor) for name, tensor in tensors.items()}, rest
 
 
 def restore(updater: Updater, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> Progress:
     """Inverse of ``snapshot``; the director and the loss are left to the caller."""
-    updater.model.load_state_dict(group("weights", tensors), strict=False)
+    load_weights(updater.model, group("weights", tensors))
     updater.average.load(group("average", tensors))
     load_optimizer_tensors(updater.optimizer, group("optimizer", tensors))
     if rest["scaler"]:

@@ -60,9 +60,10 @@ class StageData:
         sampler = make_sampler(model.keyframes)
         directed = _directed(params) and self.task == "finetune" and not training
         budget = params.train.cache_mib * 2**20 // max(1, params.train.num_workers) if training else 0
+        features: Any = CachedFeatures(self.features, budget) if budget else self.features
         return WindowDataset(
             rows,
-            CachedFeatures(self.features, budget) if budget else self.features,
+            features,
             params.window,
             sampler.sample,
             keyframes=model.keyframes.count,

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vln_heatmap.datasets.tensor_file import untied
+from vln_heatmap.nodes.training.sharding import is_sharded, whole
 from vln_heatmap.params import TrainParams
 
 _LAYOUT = 2  # of a saved state; one of another layout is not resumed
@@ -25,9 +26,10 @@ def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies on the CPU, tied where the originals are."""
-    unique, aliases = untied(tensors)
+    """Copies on the CPU, tied where the originals are; whole ones of what is sharded."""
+    unique, aliases = untied({name: t for name, t in tensors.items() if not is_sharded(t)})
     copies = {name: t.detach().to("cpu", copy=True) for name, t in unique.items()}
+    copies |= {name: whole(t.detach()).cpu() for name, t in tensors.items() if is_sharded(t)}
     return {name: copies[aliases.get(name, name)] for name in tensors}
 
 

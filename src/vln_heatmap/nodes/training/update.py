@@ -7,7 +7,8 @@ and nothing is updated by numbers that are not finite.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -20,6 +21,7 @@ from vln_heatmap.nodes.training.loader import Loaded
 from vln_heatmap.nodes.training.machine import make_accelerator
 from vln_heatmap.nodes.training.optimizer import make_optimizer, set_learning_rate, set_weight_decay
 from vln_heatmap.nodes.training.seeds import Stream, torch_seed
+from vln_heatmap.nodes.training.sharding import gathered, load_weights, whole
 from vln_heatmap.params import TrainParams
 
 T = TypeVar("T")
@@ -107,7 +109,7 @@ class Updater:
                 sums[key] = sums.get(key, torch.zeros_like(part)) + part.detach() / len(micro_batches)
             if losses.samples is not None:
                 known.append((indices, losses.samples))
-        sums["grad_norm"] = self.accelerator.clip_grad_norm_(self.model.parameters(), clip)
+        sums["grad_norm"] = whole(self.accelerator.clip_grad_norm_(self.model.parameters(), clip))
         numbers = self._mean(sums)
         try:
             check_finite(numbers, overflow_is_handled=self.accelerator.scaler is not None)
@@ -138,9 +140,15 @@ class Updater:
             losses, indices = self.accelerator.gather(losses), self.accelerator.gather(indices)
         self.sample_losses |= dict(zip(indices.tolist(), losses.tolist(), strict=True))
 
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The averaged weights in the model for a while, which may be called by itself."""
+        with self.average.applied(), gathered(self.objective):
+            yield
+
     def go_back(self, tensors: Mapping[str, Tensor]) -> None:
         """Take these weights for the model and its average, and forget the optimiser's moments."""
-        self.model.load_state_dict(tensors, strict=False)
+        load_weights(self.model, tensors)
         self.average.load(tensors)
         self.optimizer.state.clear()
 
