@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vln_heatmap.nodes.metrics.navigation import (
@@ -87,6 +87,7 @@ def deduplicated(path: list) -> list:
     return [p for i, p in enumerate(path) if i == 0 or p != path[i - 1]]
 
 
+@settings(max_examples=60, deadline=None)
 @given(paths, paths, st.booleans(), st.floats(0.25, 10))
 def test_a_step_by_step_evaluation_gives_the_same(path, reference, stopped, radius):
     goal, expert = reference[-1], deduplicated(reference)
@@ -106,11 +107,13 @@ def test_a_step_by_step_evaluation_gives_the_same(path, reference, stopped, radi
     assert {name: got[name] for name in expected} == pytest.approx(expected, abs=1e-6)
 
 
+@settings(max_examples=60, deadline=None)
 @given(paths, paths)
 def test_dtw_is_the_plain_recursion(a, b):
     assert dtw(np.array(a), np.array(b)) == pytest.approx(naive_dtw(a, b), abs=1e-5)
 
 
+@settings(max_examples=60, deadline=None)
 @given(paths, paths)
 def test_dtw_is_symmetric_and_at_least_the_distance_of_the_ends(a, b):
     forth, back = dtw(np.array(a), np.array(b)), dtw(np.array(b), np.array(a))
@@ -209,6 +212,7 @@ def test_the_nearest_of_several_goals_counts():
 REACHES = st.sampled_from([0.0, 2.0, math.inf])
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(coordinate, coordinate, coordinate), max_size=4),
        st.lists(st.tuples(coordinate, coordinate, coordinate), max_size=4),
        st.lists(st.tuples(coordinate, coordinate, coordinate), max_size=2),

@@ -1,0 +1,176 @@
+"""Episodes that can be walked, that mean one thing, and that are the same every time."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from navigation_world import PARAMS, episodes
+
+from vln_heatmap.nodes.metrics.navigation import path_length
+from vln_heatmap.nodes.navigation.episodes import (
+    expert_walk,
+    goals_beside,
+    house_phrases,
+    make_episodes,
+    plan_episodes,
+    read_episode_table,
+)
+from vln_heatmap.nodes.navigation.expert import Expert
+from vln_heatmap.nodes.navigation.scenes import make_scene, open_scene
+from vln_heatmap.params.navigation import EpisodeParams, NavigationParams
+from vln_heatmap.simulation.simulators.base import FORWARD, STOP, TURN_LEFT, AgentState
+
+
+@pytest.fixture(scope="module")
+def opened():
+    sim, scene = open_scene(episodes()[0].scene, PARAMS)
+    yield sim, scene
+    sim.close()
+
+
+def test_there_are_as_many_as_asked_for_and_both_types():
+    assert len(episodes()) == 6
+    assert len({episode.id for episode in episodes()}) == 6
+    kinds = [episode.kind == "route" for episode in episodes()]
+    assert True in kinds
+    assert False in kinds
+
+
+def test_they_are_within_the_wanted_distance_and_the_expert_gets_there():
+    for each in episodes():
+        assert PARAMS.episodes.distance[0] <= each.geodesic <= PARAMS.episodes.distance[1]
+        assert each.actions[-1] == STOP
+        assert len(each.actions) == len(each.reference) <= PARAMS.episodes.length
+        assert min(math.dist(each.reference[-1], goal) for goal in each.goals) <= PARAMS.agent.forward_step
+        assert path_length(each.reference) <= 1.3 * each.geodesic + 0.5
+        assert each.instruction
+
+
+def test_they_are_the_same_every_time_and_in_any_number_of_houses():
+    one_house = PARAMS.episodes.model_copy(update={"houses": 1})
+    again = make_episodes(one_house, PARAMS)
+    assert [e.fingerprint() for e in again] == [e.fingerprint() for e in episodes()[:3]]
+
+
+def test_another_seed_gives_other_houses_and_so_does_the_other_split():
+    other = PARAMS.episodes.model_copy(update={"houses": 1, "per_house": 1, "seed": 1})
+    train = PARAMS.dagger.episodes.model_copy(update={"houses": 1, "per_house": 1})
+    seeds = {make_episodes(wanted, PARAMS)[0].scene.seed for wanted in (other, train)}
+    assert len(seeds | {episode.scene.seed for episode in episodes()}) == 4
+    assert min(seeds) >= 10_000_000_000  # seeds of collections are below
+
+
+def test_a_table_keeps_everything(tmp_path):
+    file = tmp_path / "episodes.parquet"
+    plan_episodes(PARAMS).to_parquet(file)
+    read = read_episode_table(__import__("pandas").read_parquet(file))
+    for kept, made in zip(read, episodes(), strict=True):
+        assert kept.fingerprint() == made.fingerprint()
+        a, b = dataclasses.asdict(kept), dataclasses.asdict(made)
+        np.testing.assert_array_equal(a.pop("reference"), b.pop("reference"))
+        assert a == b
+
+
+def test_a_phrase_of_the_house_names_one_thing_there(opened):
+    _, scene = opened
+    found = house_phrases(scene)
+    texts = [phrase.text for phrases in found.values() for phrase in phrases]
+    assert len(texts) == len(set(texts)) > 5
+    by_category = [p for phrases in found.values() for p in phrases if p.kind == "category"]
+    for phrase in by_category:
+        noun = phrase.text.removeprefix("the ")
+        fitting = [t.id for t in scene.instances if t.category == noun or t.category.endswith(f" {noun}")]
+        assert fitting == list(phrase.instances)
+
+
+def test_goals_stand_beside_the_thing_and_in_its_room(opened):
+    sim, scene = opened
+    floor = sim.navigable_points(0.25)
+    thing = max((t for t in scene.instances if t.category == "bed" or t.movable), key=lambda t: t.box_max[1])
+    goals = goals_beside(thing, scene, floor, 1.0)
+    assert 0 < len(goals) <= 12
+    for goal in goals:
+        gap = np.maximum(np.maximum(np.array(thing.box_min) - goal, goal - np.array(thing.box_max)), 0)[
+            [0, 2]
+        ]
+        assert np.hypot(*gap) <= 1.0 + 1e-6
+        assert sim.is_navigable(goal)
+        assert scene.room_at(goal[0], goal[2], goal[1]) == thing.room
+
+
+# --- the expert -----------------------------------------------------------------------------------------------
+
+
+def test_the_expert_finds_back_after_somebody_else_has_acted(opened):
+    sim, _ = opened
+    episode = episodes()[0]
+    expert, state = Expert(sim, PARAMS.agent, episode.goals, episode.target), episode.start
+    for step in range(120):
+        action = expert.action(state)
+        if action == STOP and step >= 12:
+            break
+        if step % 3 == 2 and step < 12:  # somebody turns it away
+            action = TURN_LEFT
+        state = sim.step(state, action).state
+    assert min(math.dist(state.position, goal) for goal in episode.goals) <= PARAMS.agent.forward_step
+
+
+def test_the_expert_faces_its_target_and_stops(opened):
+    sim, _ = opened
+    for episode in episodes()[:3]:
+        walk = expert_walk(sim, episode.start, episode.goals, episode.target, PARAMS.agent, 60)
+        end = walk.steps[-1].state
+        ahead = np.array([-math.sin(end.yaw), -math.cos(end.yaw)])
+        there = np.array(episode.target)[[0, 2]] - np.array(end.position)[[0, 2]]
+        if np.hypot(*there) > 0.05:
+            assert ahead @ there / np.hypot(*there) >= math.cos(math.radians(7.5)) - 1e-6
+
+
+def test_the_expert_gives_up_where_there_is_no_way(opened):
+    sim, _ = opened
+    outside = (100.0, 0.0, 100.0)
+    assert Expert(sim, PARAMS.agent, [outside]).action(episodes()[0].start) == STOP
+    assert expert_walk(sim, episodes()[0].start, [outside], None, PARAMS.agent, 20) is None
+
+
+class Corridor:
+    """An endless floor on which FORWARD bumps once, whatever is asked about it before."""
+
+    def __init__(self):
+        self.agent = PARAMS.agent
+
+    def shortest_path(self, start, goal):
+        return np.array([start, goal])
+
+    def step(self, state, action):
+        from vln_heatmap.simulation.simulators.base import StepResult, stop_or_turn
+
+        turned = stop_or_turn(state, action, 15.0)
+        if turned:
+            return turned
+        x, y, z = state.position
+        ahead = (x - 0.25 * math.sin(state.yaw), y, z - 0.25 * math.cos(state.yaw))
+        return StepResult(AgentState(ahead, state.yaw), False)
+
+
+def test_the_expert_tries_another_heading_after_a_bump():
+    expert, state = Expert(Corridor(), PARAMS.agent, [(0.0, 0.0, -3.0)]), AgentState((0.0, 0.0, 0.0), 0.0)
+    assert expert.action(state) == FORWARD
+    assert expert.action(state) in (TURN_LEFT, 3)  # it stands where it stood: that heading is blocked
+
+
+def test_parameters_that_make_no_sense_are_refused():
+    with pytest.raises(ValueError, match="must begin beyond success_distance"):
+        NavigationParams(success_distance=3.0)
+    with pytest.raises(ValueError, match="least, most"):
+        EpisodeParams(distance=(5.0, 3.0))
+    with pytest.raises(ValueError, match="unseen"):
+        NavigationParams(episodes=EpisodeParams(split="train"))
+
+
+def test_a_scene_needs_a_seed_or_a_file():
+    with pytest.raises(ValueError, match="neither a seed nor a file"):
+        make_scene(dataclasses.replace(episodes()[0].scene, seed=None), PARAMS.episodes.house)
