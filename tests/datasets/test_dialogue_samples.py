@@ -122,6 +122,7 @@ def test_turns_without_a_reply_belong_to_the_next_question() -> None:
 BROKEN = {
     "no reply": ((Turn(0),), (), "vqa", "must have a reply"),
     "no turn": ((), (), "vqa", "must have a reply"),
+    "nothing": ((Turn(0, (1,), learn=False),), (), "navigation", "must have a reply to learn"),
     "present": ((Turn(4, (1,)),), (2, 4), "navigation", "before the first view"),
     "order": ((Turn(4, (1,)),), (2, 1), "navigation", "in order of time"),
     "before": ((Turn(4, (1,)),), (-1,), "navigation", "from 0 on"),

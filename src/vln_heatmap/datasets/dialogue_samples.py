@@ -64,7 +64,7 @@ class Dialogue:
         start: frame at which the episode begins, from which time is counted.
 
     Raises:
-        ValueError: memory that is not the past, a last turn without a reply, or a navigation whose turns do not
+        ValueError: memory that is not the past, a last turn without a reply, nothing to learn, or a navigation whose turns do not
             follow from each other, action by action.
     """
 
@@ -80,6 +80,8 @@ class Dialogue:
             raise ValueError(f"task must be one of {', '.join(_TASKS)}, got {self.task!r}")
         if not self.turns or not self.turns[-1].replied:
             raise ValueError(f"the last turn of a dialogue must have a reply, got {self.turns[-1:]}")
+        if not any(turn.replied and turn.learn for turn in self.turns):
+            raise ValueError(f"a dialogue must have a reply to learn, got {self.turns}")
         if any(turn.frame < NO_FRAME for turn in self.turns):
             raise ValueError(f"frames must be {NO_FRAME} (none) or more, got {self.frames}")
         order = [*self.memory_frames, *self.frames[:1]]

@@ -135,6 +135,15 @@ def test_what_is_not_to_be_learned_stands_there_without_loss() -> None:
     assert [write.actions.ids[1][0] in ids, (ids == write.actions.ids[1][0]).sum()] == [True, 2]
 
 
+def test_truncation_leaves_something_to_learn() -> None:
+    turns = tuple(Turn(number, (1,), learn=number == 7) for number in range(9))
+    write = writer(max_tokens=120)
+    _, labels, shown = write.write(Dialogue(turns, "go on", (), "navigation", "a"))
+    assert shown.turns == turns[8 - len(shown.turns) : 8] or shown.turns == turns[9 - len(shown.turns) :]
+    assert 1 <= len(shown.turns) < 9
+    assert write.actions.decode(labels[labels != IGNORED].tolist()) == [1]
+
+
 def test_text_and_views_of_a_conversation_alternate_as_they_were_given() -> None:
     turns = (
         Turn(NO_FRAME, question="first"),

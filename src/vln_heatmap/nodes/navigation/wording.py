@@ -158,8 +158,9 @@ class DialogueWriter:
     def write(self, dialogue: Dialogue, rng: np.random.Generator | None = None) -> Written:
         """A dialogue as ids and labels, no longer than ``max_tokens``.
 
-        What does not fit is left out whole: the last questions with their replies, then the first views of the
-        only question, then the end of the instruction's text. Never a part of an image's span.
+        What does not fit is left out whole: the last questions with their replies (the first ones, where no reply
+        to learn would be left), then the first views of the only question, then the end of the instruction's
+        text. Never a part of an image's span.
 
         Raises:
             ValueError: not even the shortest form fits.
@@ -169,7 +170,7 @@ class DialogueWriter:
         said = [self._exchange(e, dialogue.task, rng) for e in exchanges(dialogue.turns)]
         room = self.params.max_tokens - self._cost(memory)
         while len(said) > 1 and self._cost(before) + sum(e.cost for e in said) > room:
-            said.pop()
+            said.pop(-1 if any(exchange.turns[-1].learn for exchange in said[:-1]) else 0)
         if len(said) == 1:
             said[0] = self._fitted(said[0], room - self._cost(before))
             before = self._shortened(dialogue, before, room - said[0].cost)
