@@ -64,8 +64,8 @@ class Dialogue:
         start: frame at which the episode begins, from which time is counted.
 
     Raises:
-        ValueError: memory that is not the past, a last turn without a reply, nothing to learn, or a navigation whose turns do not
-            follow from each other, action by action.
+        ValueError: memory that is not the past, a last turn without a reply, nothing to learn, or a navigation
+            whose turns do not follow from each other, action by action.
     """
 
     turns: tuple[Turn, ...]
