@@ -55,10 +55,13 @@ class LanguageModel(nn.Module, ABC):
         origin: where frozen weights come from that a checkpoint need not store; None for random ones.
         width: channels D of tokens and hidden states.
         tokenizer: text to ids.
+        spatial: whether positions have a time, a row and a column, or only count tokens.
 
     Raises:
         ValueError: the tokenizer has more tokens than the model's vocabulary.
     """
+
+    spatial = False
 
     def __init__(
         self,
@@ -178,6 +181,29 @@ class LanguageModel(nn.Module, ABC):
         plain = Prompt(block, here, ~here, ~here, block, 0, 1)
         return self._continue(memory, embedded, self.positions(plain), block, here)
 
+    def read(
+        self,
+        embedded: Tensor,
+        places: Tensor,
+        block: Tensor,
+        attention: Tensor,
+        memory: Memory | None = None,
+    ) -> Tensor:
+        """Hidden states [B, S, D] of tokens that the caller has placed, such as a dialogue's.
+
+        Args:
+            embedded: of text and images alike [B, S, D].
+            places: time, row and column of each, counted from the row's beginning [3, B, S]; a model that is
+                not ``spatial`` takes the first.
+            block, attention: as of a :class:`Prompt`, but there may be several blocks in a row.
+            memory: what was read before and is extended; None = nothing, and nothing is kept.
+        """
+        positions = places if self.spatial else places[0]
+        hidden = self._run(embedded, positions * attention, block, attention, memory)
+        if memory is not None:
+            self._remember(memory, positions * attention, attention)
+        return hidden
+
     def embed_text(self, ids: Tensor) -> Tensor:
         """Embeddings of token ids [..., D], as the model's first layer takes them."""
         return self.model.embed_tokens(ids)
@@ -213,10 +239,15 @@ class LanguageModel(nn.Module, ABC):
     ) -> Tensor:
         positions = (positions + memory.next[:, None]) * attention
         hidden = self._run(embedded, positions, block, attention, memory)
+        self._remember(memory, positions, attention)
+        return hidden
+
+    @staticmethod
+    def _remember(memory: Memory, positions: Tensor, attention: Tensor) -> None:
+        """Note which tokens were read, and where text goes on after them."""
         memory.attention = torch.cat([memory.attention, attention], 1)
         last = positions.view(-1, *attention.shape).amax((0, 2))  # [B]
         memory.next = torch.maximum(memory.next, (last + 1) * attention.any(1))
-        return hidden
 
     def _run(
         self,
@@ -228,7 +259,7 @@ class LanguageModel(nn.Module, ABC):
     ) -> Tensor:
         """The layers over embeddings [B, S, D], after what the memory holds."""
         past = None if memory is None or not len(memory) else memory.attention
-        if self.attention_kind == "flash_attention_2" and past is None:
+        if self.attention_kind == "flash_attention_2" and past is None and not bool((block > 0).any()):
             seen: dict[str, Any] = {
                 "plan": plan_passes(block, attention),
                 "attention_mask": attention[:1, :1, None, None],

@@ -37,6 +37,8 @@ _SLOT = "\ue000"  # private-use character that holds the instruction's place
 class QwenLanguage(LanguageModel):
     """Text model of Qwen2.5-VL over our visual tokens."""
 
+    spatial = True
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._chats: dict[int, str] = {}  # by number of frames

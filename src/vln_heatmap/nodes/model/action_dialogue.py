@@ -1,0 +1,298 @@
+"""Actions as a dialogue: a view is shown, up to four actions answer it, the next view is shown.
+
+Fast and slow context, as in StreamVLN (arXiv:2507.05240): current views as pooled tokens in a window of turns
+that is read once, turn by turn; when it is full, a new one begins with memory tokens of the past. Invariant:
+training reads a whole window as the running agent reads it in pieces (same tokens, same places, same sight), a
+view's tokens depend on that view alone, and what an agent holds is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from vln_heatmap.datasets.dialogue_samples import IGNORED
+from vln_heatmap.nodes.model.context import acting
+from vln_heatmap.nodes.model.context.drawing import Summaries, frozen_twin, line_places, summarised
+from vln_heatmap.nodes.model.context.learning import batch_rows
+from vln_heatmap.nodes.model.context.pooling import Times, fast_tokens, slow_tokens
+from vln_heatmap.nodes.model.context.rows import Batch, Row, Span, batched, grid_span
+from vln_heatmap.nodes.model.context.state import DialogueState
+from vln_heatmap.nodes.model.context.voxels import kept_tokens, regrid, vggt_points
+from vln_heatmap.nodes.model.fusion import align_grid
+from vln_heatmap.nodes.model.language.decoding import Memory
+from vln_heatmap.nodes.model.language.lora import add_lora
+from vln_heatmap.nodes.model.parts import part_of
+from vln_heatmap.nodes.model.tuning import tune
+from vln_heatmap.nodes.navigation.wording import DialogueWriter
+from vln_heatmap.params.navigation_data import DialogueParams
+from vln_heatmap.params.navigation_model import ActionModelParams
+
+
+class Reading(NamedTuple):
+    """What a dialogue model makes of the replies of a batch: one row for each of the n tokens to be learned.
+
+    Attributes:
+        losses: cross-entropy [n].
+        targets: token ids [n]; right: whether they were the most probable ones [n].
+        rows: of the batch [n].
+        pruned: share of the memory tokens that were left out, scalar.
+    """
+
+    losses: Tensor
+    targets: Tensor
+    right: Tensor
+    rows: Tensor
+    pruned: Tensor
+
+
+class Context(nn.Module):
+    """What the dialogue learns beside the parts that it has from the heatmap model."""
+
+    def __init__(self, params: ActionModelParams, width: int) -> None:
+        super().__init__()
+        self.times = Times(width)
+        if params.heatmaps:
+            self.summaries = Summaries(params.summary, width)
+
+
+class ActionDialogue(nn.Module):
+    """A ``HeatmapModel``'s eyes and language model, taught to act.
+
+    Args:
+        model: a ``HeatmapModel``; its parts become this model's, they are not copied.
+        params: context, and what trains.
+        dialogue: window, turns and wording; training data must share them.
+
+    Attributes:
+        params: of the heatmap model. action, dialogue: as given.
+        writer: words and tokens.
+        drawer: frozen ``HeatmapModel`` that draws the heatmaps; None without.
+
+    Raises:
+        ValueError: a model that cannot do what is asked for.
+    """
+
+    feature_mean: Tensor
+    feature_std: Tensor
+
+    def __init__(self, model: Any, params: ActionModelParams, dialogue: DialogueParams) -> None:
+        super().__init__()
+        check_parts(model.params, params)
+        self.params, self.action, self.dialogue = model.params, params, dialogue
+        self.groups, self.extra = model.groups, model.extra
+        self.register_buffer("feature_mean", model.feature_mean.clone())
+        self.register_buffer("feature_std", model.feature_std.clone())
+        self.vggt, self.fusion = model.vggt, model.fusion
+        self.enter_language, self.language = model.enter_language, model.language
+        self.context = Context(params, self.language.width)
+        self.drawer = frozen_twin(model, params.tunable_parts) if params.heatmaps else None
+        if params.lora is not None:
+            add_lora(self.language, params.lora)
+        if params.gradient_checkpointing:
+            self.language.model.gradient_checkpointing_enable({"use_reentrant": False})
+        for name, parameter in self.named_parameters():  # whatever was frozen in the stages before
+            parameter.requires_grad_(part_of(name) in params.tunable_parts)
+        tune(self, params.tunable_parts)
+        self.writer = DialogueWriter(self.language.tokenizer, dialogue, model.params.language.kind)
+
+    @property
+    def device(self) -> torch.device:
+        return self.feature_mean.device
+
+    # --- tokens of views ------------------------------------------------------------------------------------
+
+    def see(self, frames: Tensor, features: Tensor) -> Tensor:
+        """Cells of N views, each seen by itself, at the language model's width [N, g, g, D].
+
+        Args:
+            frames: [N, 3, S, S] uint8, S = VGGT's resolution.
+            features: of the 2-D encoder [N, C, h, w].
+        """
+        grid = self.params.language.grid
+        if not len(frames):
+            return torch.zeros(0, grid, grid, self.language.width, device=self.device)
+        geometry = self.vggt(frames[:, None].float() / 255)
+        maps = geometry.patch_tokens.movedim(-1, 2).unflatten(-1, geometry.grid)  # [N, 1, 2C, h, w]
+        mean, std = self.feature_mean[:, None, None], self.feature_std[:, None, None]
+        standard = ((features.float() - mean) / std).clamp(-6, 6)  # as the heatmap model has it
+        tokens = self.fusion(maps, standard[:, None])  # [N, 1, D, h, w]
+        return self.enter_language(align_grid(tokens, (grid, grid)).movedim(2, -1)[:, 0])
+
+    def fast(self, cells: Tensor) -> Tensor:
+        """Tokens [N, f, f, D] of current views with cells [N, g, g, D]."""
+        return fast_tokens(cells, self.action.context.fast, self.action.context.pool)
+
+    def slow(self, cells: Tensor) -> Tensor:
+        """Tokens [N, m, m, D] of remembered views with cells [N, g, g, D]."""
+        return slow_tokens(cells, self.action.context.memory_grid, self.action.context.pool)
+
+    def memory_span(self, slow: Tensor, ages: Tensor, points: NDArray[np.floating] | None) -> Span:
+        """Remembered views [T, m, m, D] in order of time.
+
+        Args:
+            slow: see ``slow``.
+            ages: actions between each and the window's first view [T].
+            points: what they show [T, m, m, 3]; needed with ``context.voxels``.
+
+        Raises:
+            ValueError: there are no points, but voxels.
+        """
+        dated = slow + self.context.times(ages)[:, None, None]
+        voxels = self.action.context.voxels
+        if voxels is None:
+            return grid_span(dated)
+        if points is None:
+            raise ValueError("context.voxels of given points needs the points of every frame, got None")
+        return grid_span(dated, kept_tokens(points, voxels))
+
+    def memory_points(
+        self, frames: Tensor, given: NDArray[np.floating] | None
+    ) -> NDArray[np.floating] | None:
+        """Places [T, m, m, 3] by which memory is pruned: VGGT's of frames [T, 3, S, S] uint8, or those given
+        [T, P, P, 3]; None without voxels."""
+        voxels, grid = self.action.context.voxels, self.action.context.memory_grid
+        if voxels is None or not len(frames):
+            return given
+        if voxels.source == "vggt":
+            return vggt_points(self.vggt, frames.float() / 255, grid)
+        return None if given is None else regrid(given, grid)
+
+    def summary_span(self, frames: Tensor, features: Tensor, instruction: str, ages: Tensor) -> Span:
+        """What the heatmaps of a view say of its K keyframes.
+
+        Args:
+            frames, features: of the keyframes and then the view [K + 1, ...].
+            instruction: what the heatmaps are about.
+            ages: actions between each keyframe and the view [K].
+        """
+        images, known = frames[None].float() / 255, features[None].float()
+        numbers = summarised(self.drawer, images, known, [instruction], self.action.summary)  # [1, K, n]
+        tokens = self.context.summaries(numbers)[0] + self.context.times(ages)  # [K, D]
+        return Span(tokens, line_places(len(tokens)), len(tokens))
+
+    # --- learning -------------------------------------------------------------------------------------------
+
+    def forward(self, batch: Mapping[str, Any]) -> Reading:
+        """Read whole dialogues and judge their replies.
+
+        Args:
+            batch: as ``datasets.dialogue_samples.collate`` gives it, on this model's device; with voxels of
+                given points also ``points`` [B, N, P, P, 3], with heatmaps also ``instruction``, B texts.
+        """
+        rows, pruned = batch_rows(self, batch)
+        whole = batched(rows, [0] * len(rows), self.device)
+        learned = whole.labels[:, 1:] != IGNORED  # [B, S - 1]
+        hidden = self.hidden(whole)[:, :-1][learned]  # [n, D]
+        targets = whole.labels[:, 1:][learned]
+        logits = self.language.logits(hidden).float()  # [n, vocabulary]
+        losses = F.cross_entropy(logits, targets, reduction="none")
+        return Reading(losses, targets, logits.argmax(-1) == targets, learned.nonzero()[:, 0], pruned)
+
+    def hidden(self, rows: Batch, memory: Memory | None = None) -> Tensor:
+        """Hidden states [B, S, D] of rows that go on after a memory, which is extended."""
+        embedded = self.language.embed_text(rows.ids)
+        if rows.tokens is not None:
+            embedded = embedded.masked_scatter(rows.visual[..., None], rows.tokens.to(embedded.dtype))
+        return self.language.read(embedded, rows.places, rows.block, rows.attention, memory)
+
+    def row(self) -> Row:
+        """A dialogue of which nothing has been said."""
+        return Row(self.writer.end_id, self.language.spatial)
+
+    # --- acting ---------------------------------------------------------------------------------------------
+
+    def start(self, instruction: str) -> DialogueState:
+        """A dialogue about an instruction, before the first view."""
+        return acting.start(self, instruction)
+
+    def observe(
+        self,
+        state: DialogueState,
+        frame: Any,
+        feature: Any,
+        *,
+        points: NDArray[np.floating] | None = None,
+        done: Sequence[int] | None = None,
+    ) -> DialogueState:
+        """Show the present view.
+
+        Args:
+            state: is changed, and given back.
+            frame: [3, S, S] uint8, S = VGGT's resolution; feature: of the 2-D encoder [C, g, g].
+            points: what is seen where in the view [P, P, 3], world frame in metres, NaN where unknown (see
+                ``context.voxels.cell_points``); needed with voxels of given points.
+            done: actions that were really done since the last view; None = those of the last reply. The
+                dialogue goes on as if they had been said.
+
+        Raises:
+            ValueError: nothing was done since the last view, or points are missing.
+        """
+        return acting.observe(self, [state], [frame], [feature], points=[points], done=[done])[0]
+
+    def observe_all(
+        self,
+        states: Sequence[DialogueState],
+        frames: Sequence[Any],
+        features: Sequence[Any],
+        *,
+        points: Sequence[NDArray[np.floating] | None] | None = None,
+        done: Sequence[Sequence[int] | None] | None = None,
+    ) -> list[DialogueState]:
+        """The same for several dialogues, whose views are looked at together."""
+        nothing = [None] * len(states)
+        return acting.observe(self, states, frames, features, points=points or nothing, done=done or nothing)
+
+    def act(self, state: DialogueState, *, cached: bool = True) -> list[int]:
+        """Answer the present view with one to ``actions_per_turn`` actions, the most probable ones (greedy).
+
+        Args:
+            state: is changed: the reply stands in it.
+            cached: read on from what was read before; else read everything again for each token.
+
+        Raises:
+            ValueError: there is no view without a reply.
+        """
+        return acting.act(self, [state], cached=cached)[0]
+
+    def act_all(self, states: Sequence[DialogueState], *, cached: bool = True) -> list[list[int]]:
+        """The same for several dialogues at once, wherever each of them is."""
+        return acting.act(self, states, cached=cached)
+
+
+def check_parts(model: Any, params: ActionModelParams) -> None:
+    """Refuse what a heatmap model of these parameters cannot do.
+
+    Raises:
+        ValueError: names what is missing.
+    """
+    context, parts = params.context, params.tunable_parts
+    if model.language.kind == "none":
+        raise ValueError("an action dialogue needs a language model, but language.kind is none")
+    if context.memory_grid > model.language.grid:
+        raise ValueError(
+            f"context.memory_grid must be at most language.grid ({model.language.grid}), "
+            f"got {context.memory_grid}"
+        )
+    if context.voxels and context.voxels.source == "vggt" and "points" not in model.vggt.heads:
+        raise ValueError(
+            f"context.voxels.source vggt needs the head points, the model has {list(model.vggt.heads)}"
+        )
+    if params.heatmaps and model.head.odometry:
+        raise ValueError("heatmaps needs a model without head.odometry: a dialogue has no poses")
+    if model.language.dtype == "bfloat16" and "language" in parts:
+        raise ValueError(
+            "language.dtype bfloat16 is for frozen weights: use lora, or take language out of parts"
+        )
+    if params.lora is not None and model.tuning.lora is not None:
+        raise ValueError("the model has adapters already (tuning.lora): leave lora null to train those")
+    if "lora" in parts and params.lora is None and model.tuning.lora is None:
+        raise ValueError("tunable_parts has lora, but there are no adapters: set lora")
+    if "vggt" in parts and model.vggt.frozen:
+        raise ValueError("tunable_parts has vggt, but vggt.frozen is true")

@@ -1,0 +1,122 @@
+"""Training batches as rows of tokens, with every view's tokens in its place.
+
+Invariant: a row is what the running agent has before it at the end of the same window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from vln_heatmap.nodes.model.context.drawing import drawn_from
+from vln_heatmap.nodes.model.context.rows import Row, Span, grid_span
+
+if TYPE_CHECKING:
+    from vln_heatmap.nodes.model.action_dialogue import ActionDialogue
+
+
+class _Sample(NamedTuple):
+    """One dialogue of a batch; the first ``remembered`` of its N views are memory.
+
+    Attributes:
+        ids, labels: of the text, without padding.
+        cells: [N, g, g, D]; frames, features: [N, ...]; times: [N] actions.
+        points: [N, P, P, 3] or None.
+        task, instruction: texts; None = not given.
+    """
+
+    ids: list[int]
+    labels: list[int]
+    cells: Tensor
+    frames: Tensor
+    features: Tensor
+    times: Tensor
+    remembered: int
+    points: Any
+    task: str
+    instruction: str | None
+
+
+def batch_rows(model: ActionDialogue, batch: Mapping[str, Any]) -> tuple[list[Row], Tensor]:
+    """The dialogues of a batch, and which share of the memory tokens was left out."""
+    rows, kept, whole = [], 0, 0
+    for sample in _samples(model, batch):
+        row, memory = _row(model, sample)
+        rows.append(row)
+        kept += 0 if memory is None else len(memory.tokens)
+        whole += sample.remembered * model.action.context.memory_grid**2
+    return rows, torch.tensor(1 - kept / whole if whole else 0.0, device=model.device)
+
+
+def _samples(model: ActionDialogue, batch: Mapping[str, Any]) -> list[_Sample]:
+    """The samples of a batch, their views seen together.
+
+    Raises:
+        ValueError: heatmaps are to be drawn, but there are no instructions.
+    """
+    there, text = batch["frame_mask"], batch["attention_mask"]
+    if model.drawer is not None and "instruction" not in batch:
+        raise ValueError("heatmaps need the instruction of every dialogue of a batch, which has none")
+    counts = there.sum(1).tolist()
+    if not sum(counts):  # of text alone
+        batch = {**batch, "frames": there[:, :0], "features": there[:, :0]}
+    seen = (batch[name][there[:, : batch[name].shape[1]]] for name in ("frames", "features"))
+    cells = [*model.see(*seen).split(counts)]
+    return [
+        _Sample(
+            batch["input_ids"][b][text[b]].tolist(),
+            batch["labels"][b][text[b]].tolist(),
+            cells[b],
+            batch["frames"][b][: counts[b]],
+            batch["features"][b][: counts[b]],
+            batch["time_ids"][b][: counts[b]].float(),
+            int(batch["memory_count"][b]),
+            batch["points"][b][: counts[b]].numpy(force=True) if "points" in batch else None,
+            batch["task"][b],
+            batch["instruction"][b] if "instruction" in batch else None,
+        )
+        for b in range(len(text))
+    ]
+
+
+def _row(model: ActionDialogue, sample: _Sample) -> tuple[Row, Span | None]:
+    """A dialogue's row, and the memory in it."""
+    row, memory = model.row(), None
+    fast = (
+        model.fast(sample.cells[sample.remembered :])
+        if len(sample.cells) > sample.remembered
+        else sample.cells[:0]
+    )
+    shown, begun = 0, 0
+    for place, token in enumerate(sample.ids):
+        if token not in (model.writer.image_id, model.writer.memory_id):
+            continue
+        row.say(sample.ids[begun:place], sample.labels[begun:place])
+        begun = place + 1
+        if token == model.writer.memory_id:
+            memory = _memory(model, sample)
+            row.show(memory)
+        else:
+            row.show(grid_span(fast[shown : shown + 1]))
+            if model.drawer is not None and sample.task == "navigation":
+                row.show(_summary(model, sample, sample.remembered + shown))
+            shown += 1
+    row.say(sample.ids[begun:], sample.labels[begun:])
+    return row, memory
+
+
+def _memory(model: ActionDialogue, sample: _Sample) -> Span:
+    past = slice(sample.remembered)
+    begin = sample.times[sample.remembered] if len(sample.times) > sample.remembered else sample.times[-1] + 1
+    given = None if sample.points is None else sample.points[past]
+    points = model.memory_points(sample.frames[past], given)
+    return model.memory_span(model.slow(sample.cells[past]), begin - sample.times[past], points)
+
+
+def _summary(model: ActionDialogue, sample: _Sample, view: int) -> Span:
+    frames = drawn_from(view, model.action.summary.keyframes)
+    ages = sample.times[view] - sample.times[frames[:-1]]
+    return model.summary_span(sample.frames[frames], sample.features[frames], str(sample.instruction), ages)

@@ -1,0 +1,163 @@
+"""One dialogue as a row of tokens, text and views alike, and several of them as a batch.
+
+Training builds whole rows and the running agent grows one turn by turn, by the same methods. Invariant: a row
+depends on what was said and shown and in which order, not on how it was cut into pieces; tokens of one user
+turn's views see each other both ways, everything else sees what stands before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vln_heatmap.datasets.dialogue_samples import IGNORED
+from vln_heatmap.nodes.model.language.prompt import CAUSAL
+
+Place = tuple[int, int, int]  # time, row, column
+
+
+class Span(NamedTuple):
+    """Visual tokens that stand together.
+
+    Attributes:
+        tokens: at the language model's width [n, D].
+        places: time, row and column of each from the span's beginning [n, 3].
+        extent: by how much later text goes on, whatever was left out of the span.
+    """
+
+    tokens: Tensor
+    places: NDArray[np.int64]
+    extent: int
+
+
+def grid_span(tokens: Tensor, keep: NDArray[np.bool_] | None = None) -> Span:
+    """Views [T, g, g, D] one after the other as one span, without the tokens that ``keep`` [T, g, g] denies."""
+    count, grid = tokens.shape[:2]
+    places = np.stack(np.meshgrid(*map(np.arange, (count, grid, grid)), indexing="ij"), -1).reshape(-1, 3)
+    flat, extent = tokens.flatten(0, 2), max(count, grid)
+    if keep is None:
+        return Span(flat, places, extent)
+    kept = np.flatnonzero(keep)
+    return Span(flat[torch.from_numpy(kept).to(flat.device)], places[kept], extent)
+
+
+@dataclass
+class Row:
+    """A dialogue so far.
+
+    Attributes:
+        end: token that ends a reply; visual tokens up to the next one belong to one turn.
+        spatial: see ``LanguageModel``; without it every token is simply counted.
+        ids: of text; visual positions hold 0. labels: ``IGNORED`` where there is no loss.
+        block: see ``Prompt``. places: of every token. tokens: of the spans, in order.
+        next: where the next text token is placed. turn: replies that ended so far.
+    """
+
+    end: int
+    spatial: bool
+    ids: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    block: list[int] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    tokens: list[Tensor] = field(default_factory=list)
+    next: int = 0
+    turn: int = 0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def say(self, ids: Iterable[int], labels: Iterable[int] | None = None) -> None:
+        """Add text."""
+        ids = list(ids)
+        self.ids += ids
+        self.labels += [IGNORED] * len(ids) if labels is None else list(labels)
+        self.block += [CAUSAL] * len(ids)
+        self.places += [(n, n, n) for n in range(self.next, self.next + len(ids))]
+        self.next += len(ids)
+        self.turn += ids.count(self.end)
+
+    def show(self, span: Span) -> None:
+        """Add visual tokens."""
+        count = len(span.tokens)
+        self.ids += [0] * count
+        self.labels += [IGNORED] * count
+        self.block += [self.turn] * count
+        self.tokens.append(span.tokens)
+        if self.spatial:
+            self.places += [tuple(p) for p in (span.places + self.next).tolist()]
+            self.next += span.extent
+        else:
+            self.places += [(n, n, n) for n in range(self.next, self.next + count)]
+            self.next += count
+
+    def cut(self, length: int) -> None:
+        """Take back the text after the first ``length`` tokens, in which no reply ends.
+
+        Raises:
+            ValueError: it is not only such text.
+        """
+        gone = len(self) - length
+        if gone < 0 or any(b != CAUSAL for b in self.block[length:]) or self.end in self.ids[length:]:
+            raise ValueError(f"only text of an open reply can be taken back, got {gone} tokens")
+        for column in (self.ids, self.labels, self.block, self.places):
+            del column[length:]
+        self.next -= gone
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows, or what of them has not been read, padded on the left.
+
+    Attributes:
+        ids, labels, block: int64 [B, S]; attention, visual: bool [B, S]; places: int64 [3, B, S].
+        tokens: those at the visual positions, row by row [V, D]; None if there are none.
+    """
+
+    ids: Tensor
+    labels: Tensor
+    block: Tensor
+    attention: Tensor
+    visual: Tensor
+    places: Tensor
+    tokens: Tensor | None
+
+
+def batched(rows: Sequence[Row], starts: Sequence[int], device: torch.device | str = "cpu") -> Batch:
+    """Rows from the tokens ``starts`` on."""
+    length = max(1, *(len(row) - start for row, start in zip(rows, starts, strict=True)))
+
+    def stacked(columns: Sequence[Sequence[int]], fill: int) -> NDArray[np.int64]:
+        out = np.full((len(rows), length), fill, np.int64)
+        for target, column, start in zip(out, columns, starts, strict=True):
+            if len(column) > start:
+                target[length - (len(column) - start) :] = column[start:]
+        return out
+
+    block = stacked([row.block for row in rows], CAUSAL)
+    arrays = {
+        "ids": stacked([row.ids for row in rows], 0),
+        "labels": stacked([row.labels for row in rows], IGNORED),
+        "block": block,
+        "attention": stacked([[1] * len(row) for row in rows], 0).astype(bool),
+        "visual": block != CAUSAL,
+        "places": np.stack([stacked([[p[i] for p in row.places] for row in rows], 0) for i in range(3)]),
+    }
+    tokens = [t for row, start in zip(rows, starts, strict=True) for t in _unread(row, start)]
+    tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+    return Batch(**tensors, tokens=torch.cat(tokens) if tokens else None)
+
+
+def _unread(row: Row, start: int) -> list[Tensor]:
+    """Visual tokens of a row from the token ``start`` on; spans are read as a whole."""
+    shown, left = sum(b != CAUSAL for b in row.block[:start]), []
+    for tokens in row.tokens:
+        if shown <= 0:
+            left.append(tokens)
+        shown -= len(tokens)
+    return left

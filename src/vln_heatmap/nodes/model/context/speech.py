@@ -1,0 +1,57 @@
+"""Which token may come next in a reply of actions.
+
+Invariant: whatever a model prefers, what it says is one to ``limit`` whole actions, and nothing after STOP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from vln_heatmap.simulation.simulators.base import STOP
+
+
+@dataclass
+class Speaker:
+    """A reply of actions that is being said.
+
+    Attributes:
+        words: token ids of each action, by its number; none begins with another.
+        end: token that ends a reply.
+        limit: actions of a reply, at most.
+        said: actions so far; begun: tokens of the one that is not whole yet.
+    """
+
+    words: Sequence[tuple[int, ...]]
+    end: int
+    limit: int
+    said: list[int] = field(default_factory=list)
+    begun: tuple[int, ...] = ()
+    open: bool = True
+
+    def allowed(self) -> list[int]:
+        """Tokens that may come next."""
+        place = len(self.begun)
+        following = {word[place] for word in self.words if word[:place] == self.begun}
+        ends = {self.end} if self.said and not self.begun else set()
+        return sorted(following | ends)
+
+    def choose(self, logits: Tensor) -> int | None:
+        """Say the most probable token that is allowed; None if it ends the reply, which then is closed.
+
+        Args:
+            logits: of all tokens [vocabulary].
+        """
+        allowed = self.allowed()
+        token = allowed[int(logits[allowed].argmax())]
+        if token == self.end:
+            self.open = False
+            return None
+        self.begun += (token,)
+        if self.begun in self.words:
+            action = self.words.index(self.begun)
+            self.said, self.begun = [*self.said, action], ()
+            self.open = action != STOP and len(self.said) < self.limit
+        return token

@@ -1,0 +1,100 @@
+"""What a running dialogue holds: the tokens of its window, what was read of them, and the views it remembers.
+
+Invariant: all of it is bounded: the window by its turns, the remembered views by ``history``; thinning keeps
+them spread over the whole episode, its first view among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vln_heatmap.nodes.model.context.cache import Cache
+from vln_heatmap.nodes.model.context.rows import Row
+from vln_heatmap.nodes.navigation.history import History
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is kept of a view.
+
+    Attributes:
+        time: actions done before it.
+        slow: its tokens as memory [m, m, D].
+        frame, feature: as they were given [3, S, S] and [C, g, g]; None if nothing needs them again.
+        points: places that the memory's tokens show [m, m, 3]; None if unknown.
+    """
+
+    time: int
+    slow: Tensor
+    frame: Tensor | None = None
+    feature: Tensor | None = None
+    points: NDArray[np.floating] | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Memory that it takes."""
+        tensors = [t for t in (self.slow, self.frame, self.feature) if t is not None]
+        own = 0 if self.points is None else self.points.nbytes
+        return own + sum(t.numel() * t.element_size() for t in tensors)
+
+
+@dataclass
+class DialogueState:
+    """A dialogue that goes on.
+
+    Attributes:
+        instruction: what is to be done.
+        history: which frame comes next, and when a window is full.
+        row: tokens of the window; its replies are what was really done.
+        seen: remembered views in order of time, the present one the last.
+        memory: those of them that this window remembers.
+        cache: of the first ``read`` tokens of the row.
+        reply: what was said to the present view; None = nothing yet. reply_at: where it begins in the row.
+        pruned: memory tokens that this window leaves out, and how many there would be.
+    """
+
+    instruction: str
+    history: History
+    row: Row
+    seen: list[Seen] = field(default_factory=list)
+    memory: list[Seen] = field(default_factory=list)
+    window: list[Seen] = field(default_factory=list)
+    cache: Cache = field(default_factory=Cache)
+    read: int = 0
+    reply: tuple[int, ...] | None = None
+    reply_at: int = 0
+    pruned: tuple[int, int] = (0, 0)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the context."""
+        return len(self.row)
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the dialogue takes, beside that of the model."""
+        views = {id(view): view for view in (*self.seen, *self.memory, *self.window)}
+        spans = sum(t.numel() * t.element_size() for t in self.row.tokens)
+        return self.cache.bytes + spans + sum(view.bytes for view in views.values())
+
+
+def remember(seen: list[Seen], view: Seen, limit: int) -> list[Seen]:
+    """Views with a new one; of ``limit`` earlier ones every second is forgotten first."""
+    if len(seen) >= limit:
+        seen = seen[::2]
+    return [*seen, view]
+
+
+def recalled(seen: Sequence[Seen], times: Sequence[int]) -> list[Seen]:
+    """For each of the rising ``times`` the last view up to it, each view once."""
+    found: list[Seen] = []
+    for time in times:
+        earlier = [view for view in seen if view.time <= time]
+        if earlier and (not found or earlier[-1] is not found[-1]):
+            found.append(earlier[-1])
+    return found

@@ -1,0 +1,87 @@
+"""Which remembered tokens are worth keeping: of those that show the same place in space, the latest.
+
+Invariant: a token whose place is unknown is kept, and so is the latest view of every voxel, unless its frame is
+left out because hardly anything of it remained.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vln_heatmap.geometry.cameras import PinholeCamera
+from vln_heatmap.geometry.projection import unproject
+from vln_heatmap.params.navigation_model import VoxelParams
+
+
+def kept_tokens(points: NDArray[np.floating], params: VoxelParams) -> NDArray[np.bool_]:
+    """Which tokens [T, m, m] of frames in order of time are kept, by the places [T, m, m, 3] that they show.
+
+    Args:
+        points: in one world, metres if they were given; not finite where unknown.
+        params: size of the voxels.
+    """
+    known = np.isfinite(points).all(-1)  # [T, m, m]
+    if not known.any():
+        return np.ones(known.shape, bool)
+    found = points[known].astype(np.float64)  # [M, 3]
+    edge = params.edge
+    if params.source == "vggt":
+        edge = max(float(np.ptp(found, axis=0).max()) / params.divisions, 1e-9)
+    kept = ~known
+    kept[known] = _latest(found, np.nonzero(known)[0], edge)
+    shares = kept.mean(axis=(1, 2))  # [T]
+    kept[shares < params.least] = False
+    return kept
+
+
+def _latest(points: NDArray[np.float64], frame: NDArray[np.int64], edge: float) -> NDArray[np.bool_]:
+    """Of the points [M, 3] of each voxel the first one of the latest ``frame`` [M]."""
+    cells = np.floor(points / edge).astype(np.int64)  # [M, 3]
+    order = np.lexsort((np.arange(len(frame)), -frame))  # the latest frame first
+    _, first = np.unique(cells[order], axis=0, return_index=True)
+    chosen = np.zeros(len(points), bool)
+    chosen[order[first]] = True
+    return chosen
+
+
+def cell_points(
+    depth: NDArray[np.floating], pose: NDArray[np.floating], hfov: float, grid: int
+) -> NDArray[np.float32]:
+    """World points [grid, grid, 3] in the middle of each cell of a view; NaN without depth.
+
+    Args:
+        depth: z-depth in metres [H, W], 0 = unknown.
+        pose: camera_to_world [4, 4], OpenCV axes.
+        hfov: horizontal field of view in degrees.
+        grid: cells along a side.
+    """
+    height, width = depth.shape
+    camera = PinholeCamera(width=width, height=height, hfov=hfov)
+    points = unproject(np.asarray(depth, np.float64), camera, np.asarray(pose, np.float64))  # [H, W, 3]
+    rows, columns = (((np.arange(grid) + 0.5) * side / grid).astype(int) for side in (height, width))
+    middle = points[np.ix_(rows, columns)].astype(np.float32)
+    middle[~(depth[np.ix_(rows, columns)] > 0)] = np.nan
+    return middle
+
+
+def regrid(points: NDArray[np.floating], grid: int) -> NDArray[np.floating]:
+    """Points [..., P, P, 3] on a grid of another size, the nearest to the middle of each cell."""
+    places = ((np.arange(grid) + 0.5) * points.shape[-2] / grid).astype(int)
+    return points[..., places[:, None], places, :]
+
+
+@torch.no_grad()
+def vggt_points(vggt: Any, frames: Tensor, grid: int) -> NDArray[np.float32]:
+    """What VGGT's point head sees in the middle of each cell of T frames [T, 3, S, S], in one world
+    [T, grid, grid, 3].
+
+    Raises:
+        ValueError: VGGT has no point head.
+    """
+    points = vggt(frames[None], heads=("points",)).points[0]  # [T, S, S, 3]
+    return regrid(points.float().numpy(force=True), grid)

@@ -1,0 +1,81 @@
+"""The model that answers views with actions: its context, what of it trains, and its two stages."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from vln_heatmap.params.base import Params, Share
+from vln_heatmap.params.model import LoraParams
+from vln_heatmap.params.training import TrainParams
+
+Pool = Literal["mean", "max"]
+DialoguePart = Literal["vggt", "fusion", "projector", "language", "lora", "context"]
+
+
+class VoxelParams(Params):
+    """Which remembered tokens are left out because a later one shows the same place."""
+
+    source: Literal["given", "vggt"] = Field(
+        "given", description="points of depth and pose that come with the frames, or of VGGT's own heads"
+    )
+    edge: float = Field(0.3, gt=0, le=10, description="of a voxel in metres, for given points")
+    divisions: int = Field(
+        20, ge=1, le=1000, description="voxels along the longest side of all points, for VGGT's"
+    )
+    least: Share = Field(0.0, description="a frame of which a smaller share is left is left out whole")
+
+
+class ContextParams(Params):
+    """How many tokens a view is worth now (fast) and later (slow)."""
+
+    pool: Pool = Field("mean", description="how cells become one")
+    fast: int = Field(
+        2, ge=1, le=16, description="cells along a side that become one token of a current view"
+    )
+    memory_grid: int = Field(2, ge=1, le=64, description="tokens along a side of a remembered view")
+    history: int = Field(
+        64, ge=2, le=4096, description="views that a running agent keeps to build memory from"
+    )
+    voxels: VoxelParams | None = Field(None, description="3-D-aware pruning of memory; null = none")
+
+
+class SummaryParams(Params):
+    """What the dialogue is told of the heatmaps of a view."""
+
+    keyframes: int = Field(4, ge=1, le=64, description="earlier views whose heatmaps are drawn")
+    grid: int = Field(4, ge=1, le=32, description="cells along a side of a summary")
+
+
+class ActionModelParams(Params):
+    """The action dialogue, beside the parts that it has from the heatmap model."""
+
+    context: ContextParams = ContextParams()
+    heatmaps: bool = Field(False, description="draw the keyframes' heatmaps in each view and read them too")
+    summary: SummaryParams = SummaryParams()
+    stop_weight: float = Field(1.0, gt=0, le=100, description="of STOP in the loss; other tokens weigh 1")
+    tunable_parts: tuple[DialoguePart, ...] = Field(
+        ("projector", "language", "context"), min_length=1, description="parts that train"
+    )
+    lora: LoraParams | None = Field(
+        None, description="adapters for navigation; null = those that the heatmap model has, if any"
+    )
+    gradient_checkpointing: bool = Field(False, description="recompute the language model's layers backward")
+
+    @model_validator(mode="after")
+    def _check(self) -> ActionModelParams:
+        if self.lora is not None and "language" in self.tunable_parts:
+            raise ValueError(
+                "with lora the language model's own weights stay: take language out of tunable_parts"
+            )
+        if self.lora is not None and "lora" not in self.tunable_parts:
+            raise ValueError("lora is set, but tunable_parts has no lora: the adapters would not train")
+        return self
+
+
+class DialogueStageParams(Params):
+    """One of the stages: navigation only, or co-training."""
+
+    train: TrainParams = TrainParams(metric="actions_right", mode="max")
+    validation_samples: int = Field(64, ge=1, le=100_000, description="dialogues that a validation looks at")

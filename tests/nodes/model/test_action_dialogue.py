@@ -1,0 +1,229 @@
+"""The action dialogue: an agent sees what training saw, cached or not, in bounded memory."""
+
+from typing import Any
+
+import dialogue_world as world
+import numpy as np
+import pytest
+import torch
+
+from vln_heatmap.datasets.dialogue_samples import IGNORED, NO_FRAME, Dialogue, Turn
+from vln_heatmap.nodes.model.action_dialogue import ActionDialogue
+from vln_heatmap.nodes.model.context.learning import batch_rows
+from vln_heatmap.nodes.model.context.rows import batched
+from vln_heatmap.nodes.model.context.state import DialogueState
+
+KINDS = {
+    "plain": {},
+    "max": {"context": {"pool": "max", "fast": 1, "memory_grid": 1}},
+    "heatmaps": {"heatmaps": True, "summary": {"keyframes": 2, "grid": 2}},
+    "voxels": {"context": {"voxels": {"edge": 2.0}}},
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def model(request: pytest.FixtureRequest) -> ActionDialogue:
+    return world.toy_dialogue(**KINDS[request.param])
+
+
+def view(sequence: str, frame: int) -> tuple[Any, ...]:
+    arrays = world.SEQUENCES[sequence].arrays
+    return arrays["frames"][frame], arrays["features"][frame].astype(np.float32)
+
+
+def walk(
+    model: ActionDialogue, turns: int, *, cached: bool = True, sequence: str = "one"
+) -> tuple[DialogueState, list[list[int]]]:
+    """Let the model walk through made-up views; a STOP is followed by more."""
+    state, said, frame = model.start(world.INSTRUCTION), [], 0
+    for _ in range(turns):
+        points = world.SEQUENCES[sequence].arrays["points"][frame % 40]
+        model.observe(state, *view(sequence, frame % 40), points=points)
+        said.append(model.act(state, cached=cached))
+        frame += len(said[-1])
+    return state, said
+
+
+def test_cached_and_uncached_actions_are_the_same_over_several_windows(model: ActionDialogue) -> None:
+    state, said = walk(model, 11)
+    again, also = walk(model, 11, cached=False)
+    assert said == also
+    assert len({tuple(actions) for actions in said}) > 1  # it does not say the same thing whatever it sees
+    assert state.row.ids == again.row.ids
+    assert len(again.cache) == 0
+    assert len(state.cache) == state.read
+
+
+def test_a_reply_is_whole_actions_and_nothing_after_stop(model: ActionDialogue) -> None:
+    _, said = walk(model, 8)
+    for actions in said:
+        assert 1 <= len(actions) <= world.DIALOGUE.actions_per_turn
+        assert set(actions) <= {0, 1, 2, 3}
+        assert 0 not in actions[:-1]
+
+
+def test_an_agent_that_does_what_the_expert_did_reads_what_training_read(model: ActionDialogue) -> None:
+    """Token by token, place by place, and so its logits are those that training saw."""
+    points = world.SEQUENCES["one"].arrays["points"]
+    given = world.batch(model, world.expert_dialogues(), "points")
+    given["instruction"] = [world.INSTRUCTION] * 3
+    rows, _ = batch_rows(model, given)
+    state, done = model.start(world.INSTRUCTION), None
+    for window, dialogue in enumerate(world.expert_dialogues()):
+        for turn in dialogue.turns:
+            model.observe(state, *view("one", turn.frame), points=points[turn.frame], done=done)
+            done = turn.actions
+            if turn.frame % 4 == 0:  # sometimes it plans other things first
+                model.act(state)
+        lived, learned = state.row, rows[window]
+        end = len(lived) if state.reply is None else state.reply_at
+        assert lived.ids[:end] == learned.ids[:end]
+        assert lived.block[:end] == learned.block[:end]
+        assert lived.places[:end] == learned.places[:end]
+        mine, theirs = torch.cat(lived.tokens), torch.cat(learned.tokens)
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
+        left = learned.ids[end:]
+        assert left == [*model.writer.reply(dialogue.turns[-1].actions)]
+
+
+def test_what_was_done_counts_and_not_what_was_planned(model: ActionDialogue) -> None:
+    """After a detour the dialogue is that of an agent that had planned the detour."""
+    states = []
+    for plans in (True, False):
+        state = model.start(world.INSTRUCTION)
+        model.observe(state, *view("one", 0), points=np.zeros((4, 4, 3)))
+        if plans:
+            planned = model.act(state)
+        model.observe(state, *view("one", 1), points=np.zeros((4, 4, 3)), done=[3 if planned[0] != 3 else 2])
+        states.append(state)
+    assert states[0].row.ids == states[1].row.ids
+    assert model.act(states[0]) == model.act(states[1])
+
+
+def test_dialogues_side_by_side_say_what_each_would_say_alone(model: ActionDialogue) -> None:
+    """They are at different turns, so their caches differ in length."""
+    alone = [
+        walk(model, turns, sequence=name)[1][-1] for turns, name in ((1, "one"), (2, "two"), (5, "three"))
+    ]
+    states = []
+    for turns, name in ((1, "one"), (2, "two"), (5, "three")):
+        state, said = walk(model, turns - 1, sequence=name)
+        frame = sum(map(len, said))
+        points = world.SEQUENCES[name].arrays["points"][frame]
+        states.append(model.observe(state, *view(name, frame), points=points))
+    assert model.act_all(states) == alone
+
+
+def test_context_cache_and_memory_are_bounded() -> None:
+    model = world.toy_dialogue(context={"history": 8})
+    state, tokens, size = model.start(world.INSTRUCTION), [], []
+    for turn in range(60):
+        model.observe(state, *view("one", turn % 40))
+        model.act(state)
+        tokens.append(state.tokens)
+        size.append(state.bytes)
+        assert len(state.seen) <= 8
+        assert len(state.cache) <= state.tokens
+        assert all(a.time < b.time for a, b in zip(state.seen, state.seen[1:], strict=False))
+        assert state.seen[0].time == 0
+    assert max(tokens[30:]) <= max(tokens[:30])
+    assert max(size[30:]) <= max(size[:30])
+
+
+def test_the_present_is_never_memory() -> None:
+    model = world.toy_dialogue()
+    state = model.start(world.INSTRUCTION)
+    for turn in range(12):
+        model.observe(state, *view("one", turn))
+        assert all(seen.time < state.window[0].time for seen in state.memory)
+        assert len(state.memory) <= world.DIALOGUE.history
+        assert bool(state.memory) == (turn >= 3)
+        model.act(state)
+
+
+def test_views_of_a_turn_see_each_other_and_text_sees_what_is_before_it() -> None:
+    """A change of one token is felt by the tokens that may see it, and by no other."""
+    model = world.toy_dialogue()
+    dialogue = world.expert_dialogues()[1]
+    with torch.no_grad():
+        (row,), _ = batch_rows(model, world.batch(model, [dialogue]))
+        whole = batched([row], [0])
+        before = model.hidden(whole)[0]
+        first = int(whole.visual[0].nonzero()[-1])  # the last token of the last view
+        last_view = (whole.block[0] == whole.block[0, first]).nonzero()[:, 0]
+        assert whole.tokens is not None
+        whole.tokens[-1] += 1.0
+        felt = ((model.hidden(whole)[0] - before).abs().amax(-1) > 1e-6).nonzero()[:, 0]
+    expected = sorted({*last_view.tolist(), *range(first, len(before))})
+    assert felt.tolist() == expected
+
+
+def test_replies_alone_carry_loss_and_text_answers_too() -> None:
+    model = world.toy_dialogue()
+    given = world.batch(model, [world.expert_dialogues()[0], world.question()])
+    reading = model(given)
+    words = model.language.tokenizer
+    assert len(reading.losses) == int((given["labels"] != IGNORED).sum())
+    acted = reading.targets[reading.rows == 0].tolist()
+    assert model.writer.actions.decode(t for t in acted if t != model.writer.end_id) == list(
+        world.expert_dialogues()[0].actions
+    )
+    assert words.decode(reading.targets[reading.rows == 1][:-1]) == "the door"
+
+
+def test_rows_of_a_batch_do_not_feel_each_other() -> None:
+    model = world.toy_dialogue()
+    dialogues = [*world.expert_dialogues(), world.question()]
+    together = model(world.batch(model, dialogues))
+    for number, dialogue in enumerate(dialogues):
+        alone = model(world.batch(model, [dialogue]))
+        torch.testing.assert_close(
+            together.losses[together.rows == number], alone.losses, atol=1e-4, rtol=1e-4
+        )
+
+
+def test_text_alone_can_be_learned_too() -> None:
+    model = world.toy_dialogue()
+    spoken = Dialogue((Turn(NO_FRAME, question="where?", answer="here"),), "", (), "conversation", "one")
+    assert torch.isfinite(model(world.batch(model, [spoken])).losses).all()
+
+
+@pytest.mark.parametrize("words", ["special", "arrows"])
+def test_actions_may_be_words_of_several_tokens(words: Any) -> None:
+    params = world.DIALOGUE.model_copy(update={"words": words})
+    model = world.toy_dialogue(dialogue=params)
+    assert walk(model, 5)[1] == walk(model, 5, cached=False)[1]
+
+
+def test_paligemma_speaks_too() -> None:
+    model = world.toy_dialogue({"language": {"kind": "paligemma"}})
+    assert walk(model, 7)[1] == walk(model, 7, cached=False)[1]
+
+
+def test_acting_needs_a_view_and_observing_needs_an_action() -> None:
+    model = world.toy_dialogue()
+    state = model.start(world.INSTRUCTION)
+    with pytest.raises(ValueError, match="observe before"):
+        model.act(state)
+    model.observe(state, *view("one", 0))
+    with pytest.raises(ValueError, match="act first"):
+        model.observe(state, *view("one", 1))
+    model.act(state)
+    with pytest.raises(ValueError, match="observe before"):
+        model.act(state)
+
+
+@pytest.mark.parametrize(
+    ("heatmap", "changes", "message"),
+    [
+        ({"language": {"kind": "none"}}, {}, "needs a language model"),
+        ({}, {"context": {"memory_grid": 3}}, "at most language.grid"),
+        ({}, {"context": {"voxels": {"source": "vggt"}}}, "head points"),
+        ({"head": {"odometry": True}}, {"heatmaps": True}, "odometry"),
+        ({}, {"tunable_parts": ("lora",)}, "no adapters"),
+        ({"vggt": {"frozen": True}}, {"tunable_parts": ("vggt",)}, "vggt.frozen"),
+    ],
+)
+def test_what_a_model_cannot_do_is_refused(heatmap: Any, changes: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        world.toy_dialogue(heatmap, **changes)
