@@ -233,6 +233,10 @@ class HeadParams(Params):
     blocks: int = Field(2, ge=1, le=12)
     detail: int = Field(24, ge=4, le=512, description="channels of the current view's fine structure")
     heatmap_size: int = Field(28, ge=7, le=448, description="cells along a side of a heatmap")
+    residual: float = Field(
+        0.0, ge=0, le=50, description="plain cosines, times this, on top of what is learned; 0 = none"
+    )
+    neutral: float = Field(0.75, ge=-1, le=1, description="cosine at which the residual says nothing")
     odometry: bool = Field(False, description="give it the relative poses of the keyframes' cameras, too")
 
 

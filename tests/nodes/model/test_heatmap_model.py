@@ -320,3 +320,39 @@ def test_a_checkpoint_of_another_version_of_the_model_is_refused_with_its_path(
     for expected in (None, synthetic.PARAMS):
         with pytest.raises(CheckpointMismatchError, match=str(checkpoint.path)):
             model_from_checkpoint(checkpoint, expected=expected)
+
+
+# --- the residual of plain cosines ------------------------------------------------------------------------
+
+
+def test_the_residual_adds_plain_cosines_to_the_co_visible_logits_and_to_nothing_else() -> None:
+    given = inputs()
+    learned = synthetic.toy_model()
+    added = synthetic.toy_model(changed(head={"residual": 4.0, "neutral": 0.5}))
+    added.load_state_dict(learned.state_dict())
+    before, after = learned(**given), added(**given)
+    difference = after.class_logits - before.class_logits  # [B, N, K, 3, h, w]
+    assert not difference[:, :, :, 1:].any()
+    channels = synthetic.CHANNELS - learned.extra
+    cells = given["features"][:, :, :channels].flatten(-2)  # [B, T, C, P]
+    cosines = 0
+    for group in cells.split(learned.groups, dim=2):
+        unit = group / group.norm(dim=2, keepdim=True)
+        cosines = cosines + torch.einsum("bcp,bkcq->bkpq", unit[:, -1], unit[:, :-1])
+    best = (cosines / len(learned.groups)).amax(-1).unflatten(-1, (synthetic.GRID,) * 2)  # [B, K, g, g]
+    wanted = torch.nn.functional.interpolate(4 * (best - 0.5), size=(SIZE, SIZE), mode="bilinear")
+    torch.testing.assert_close(difference[:, 0, :, 0], wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_the_residual_knows_no_training_and_needs_none() -> None:
+    """Statistics of training features do not move it, and it hands on no gradient of its own."""
+    model, given = synthetic.toy_model(changed(head={"residual": 4.0})), inputs()
+    features = given["features"]
+    first = model._residual(features, given["current"], given["keyframes"])
+    model.set_feature_statistics(torch.full((synthetic.CHANNELS,), 3.0), torch.ones(synthetic.CHANNELS))
+    again = model._residual(features, given["current"], given["keyframes"])
+    torch.testing.assert_close(first, again)
+    assert not first.requires_grad
+    same = {**given, "features": features[:, :1].expand_as(features)}
+    everywhere = model._residual(same["features"], given["current"], given["keyframes"])
+    torch.testing.assert_close(everywhere, torch.full_like(everywhere, 4.0 * (1 - 0.75)))

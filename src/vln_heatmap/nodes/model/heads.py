@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vln_heatmap.nodes.model.fusion import align_grid
 from vln_heatmap.nodes.model.odometry import Odometry, relative_motions
 from vln_heatmap.nodes.model.upsampling import Guides, Upsampling
 from vln_heatmap.params import HeadParams
@@ -134,6 +135,24 @@ def match_tokens(query: Tensor, key: Tensor, value: Tensor, centres: Tensor) -> 
     similarity = torch.einsum("pse,kqse->kspq", query, key)
     statistics, assignment = match_statistics(similarity, centres)
     return statistics.movedim(1, 2).flatten(2), assignment.mean(1) @ value
+
+
+@torch.no_grad()
+def best_cosines(frozen: list[Tensor], current: Tensor, keyframes: Tensor) -> Tensor:
+    """Best mean cosine of each current cell with the cells of each keyframe, [B, N, K, g, g].
+
+    Args:
+        frozen: groups of features, each of unit length [B, T, P, c]; the cosines are averaged over groups.
+        current: [B, N] and keyframes [B, N, K], frame indices.
+    """
+    grid = round(frozen[0].shape[2] ** 0.5)
+    rows = []
+    for i, now, keys in _views(current, keyframes):
+        cosines = torch.stack([f[i, now][0] @ f[i, keys].transpose(-1, -2) for f in frozen]).mean(
+            0
+        )  # [K, P, Q]
+        rows.append(cosines.amax(-1).unflatten(-1, (grid, grid)))
+    return torch.stack(rows).unflatten(0, current.shape)
 
 
 class ConvBlock(nn.Module):
@@ -370,6 +389,7 @@ class HeatmapHead(nn.Module):
         referred: Tensor,
         everything: Tensor,
         guides: Sequence[Tensor] = (),
+        residual: Tensor | None = None,
     ) -> HeatmapOutput:
         """Read the heatmaps.
 
@@ -379,6 +399,7 @@ class HeatmapHead(nn.Module):
             referred: [B, N, h, w] logits of what the instruction refers to.
             everything: [B] bool, true where the instruction is empty and so refers to everything.
             guides: of each step [B * N, C, s, s], see ``upsampling``.
+            residual: [B, N, K, g, g], added to the logits of co-visible.
         """
         b, n, k = maps.shape[:3]
         up = F.pixel_shuffle(self.up(maps.flatten(0, 2)), 2)  # [BNK, C, 2g, 2g]
@@ -386,6 +407,9 @@ class HeatmapHead(nn.Module):
         fine = self.detail(detail.flatten(0, 1)).unflatten(0, (b, n))[:, :, None]  # [B, N, 1, C, h, w]
         out = self.out((up.unflatten(0, (b, n, k)) + fine).flatten(0, 2)).float()  # [BNK, 4, h, w]
         out = out.unflatten(0, (b, n, k))
+        if residual is not None:
+            fine = F.pad(align_grid(residual, out.shape[-2:]).float().unsqueeze(3), (0, 0, 0, 0, 0, 3))
+            out = out + fine  # [B, N, K, 4, h, w]
         log_classes = out[:, :, :, :3].log_softmax(dim=3)  # [B, N, K, 3, h, w]
         log_seen, log_unseen = log_classes[:, :, :, 0], log_classes[:, :, :, 1:].logsumexp(3)
         named = referred.float().masked_fill(everything[:, None, None, None], torch.inf)[:, :, None]

@@ -22,6 +22,7 @@ from vln_heatmap.nodes.model.heads import (
     HeatmapHead,
     HeatmapOutput,
     ReferringHead,
+    best_cosines,
     take,
 )
 from vln_heatmap.nodes.model.language import LanguageStates, make_language
@@ -100,7 +101,7 @@ class HeatmapModel(nn.Module):
             evidence: give what the heatmaps were made from as well, for losses that look inside.
         """
         features, current, keyframes = (self._at("heads", x) for x in (features, current, keyframes))
-        features = self._standardise(features)
+        plain, features = features, self._standardise(features)
         maps, tokens, states, text, camera = self._describe(frames, features, instructions)
         frames = self._at("heads", frames)
         views = take(frames, current).flatten(0, 1)  # [B * N, 3, S, S]
@@ -121,7 +122,9 @@ class HeatmapModel(nn.Module):
             None if poses is None else self._at("heads", poses),
         )
         everything = _empty(instructions, frames.device)
-        return replace(self.head(described, detail, referred, everything, guides), evidence=seen)
+        residual = self._residual(plain, current, keyframes)
+        output = self.head(described, detail, referred, everything, guides, residual)
+        return replace(output, evidence=seen)
 
     def _describe(
         self, frames: Tensor, features: Tensor, instructions: list[str]
@@ -181,6 +184,18 @@ class HeatmapModel(nn.Module):
     def _standardise(self, features: Tensor) -> Tensor:
         mean, std = self.feature_mean[:, None, None], self.feature_std[:, None, None]
         return ((features - mean) / std).clamp(-6, 6)
+
+    def _residual(self, features: Tensor, current: Tensor, keyframes: Tensor) -> Tensor | None:
+        """What plain cosines of the encoder's groups add to the logits [B, N, K, g, g], if they are to.
+
+        Nothing of it is learned: it says in every place what it says in training.
+        """
+        head = self.params.head
+        if not head.residual or not self.groups:
+            return None
+        groups = features[:, :, : sum(self.groups)].split(self.groups, dim=2)
+        units = [F.normalize(group.float().flatten(-2).movedim(2, -1), dim=-1) for group in groups]
+        return head.residual * (best_cosines(units, current, keyframes) - head.neutral)
 
     def _frozen(self, features: Tensor) -> list[Tensor]:
         """The feature groups and the colours, each of unit length in each cell: [B, T, P, c]."""
