@@ -23,7 +23,8 @@ IGNORED = -100  # label of a token that carries no loss
 STOP = 0
 _ACTIONS = frozenset({0, 1, 2, 3})
 _TASKS = get_args(Task)
-_LISTS = ("input_ids", "labels", "task", "memory_count")  # all other arrays of a sample have a row a frame
+#: What of a sample has no row a frame; all other arrays have.
+_LISTS = ("input_ids", "labels", "task", "instruction", "memory_count")
 
 Sample = dict[str, Any]
 
@@ -185,7 +186,7 @@ class VLNActionDataset:
         Returns:
             ``input_ids`` [L], ``labels`` [L] (-100: no loss), the ``arrays`` [N, ...] of the memory's frames and
             then of the turns' (``frames`` [N, 3, S, S] uint8, ``features`` [N, C, g, g] float32), ``time_ids``
-            [N] frames since the start of the episode, ``memory_count`` and ``task``.
+            [N] frames since the start of the episode, ``memory_count``, ``task`` and ``instruction``.
         """
         ids, labels, dialogue = self.writer.write(self.dialogues[index], rng)
         frames = [*dialogue.memory_frames, *dialogue.frames]
@@ -200,6 +201,7 @@ class VLNActionDataset:
             "time_ids": np.array(frames, np.int64) - dialogue.start,
             "memory_count": len(dialogue.memory_frames),
             "task": dialogue.task,
+            "instruction": dialogue.instruction,
         }
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
@@ -222,7 +224,7 @@ def collate(samples: Sequence[Sample], pad_id: int) -> dict[str, Any]:
     Returns:
         Tensors ``input_ids``, ``labels``, ``attention_mask`` (bool) [B, L]; ``frames``, ``features`` and other
         arrays [B, N, ...] with zeros after a row's last frame, ``frame_mask`` (bool) and ``time_ids`` [B, N];
-        ``memory_count`` [B]; and the list ``task``.
+        ``memory_count`` [B]; and the lists ``task`` and ``instruction``.
 
     Raises:
         ValueError: no samples, or arrays of different sizes.
@@ -244,7 +246,10 @@ def collate(samples: Sequence[Sample], pad_id: int) -> dict[str, Any]:
         batch[name] = _stacked(name, [sample.get(name) for sample in samples], rows)
     batch["memory_count"] = np.array([sample["memory_count"] for sample in samples], np.int64)
     tensors = {name: torch.from_numpy(value) for name, value in batch.items()}
-    return {**tensors, "task": [str(sample["task"]) for sample in samples]}
+    return {
+        **tensors,
+        **{name: [str(sample[name]) for sample in samples] for name in ("task", "instruction")},
+    }
 
 
 def _left(rows: Sequence[NDArray[Any]], length: int, fill: Any) -> NDArray[Any]:

@@ -66,7 +66,6 @@ def test_an_agent_that_does_what_the_expert_did_reads_what_training_read(model: 
     """Token by token, place by place, and so its logits are those that training saw."""
     points = world.SEQUENCES["one"].arrays["points"]
     given = world.batch(model, world.expert_dialogues(), "points")
-    given["instruction"] = [world.INSTRUCTION] * 3
     rows, _ = batch_rows(model, given)
     state, done = model.start(world.INSTRUCTION), None
     for window, dialogue in enumerate(world.expert_dialogues()):
