@@ -16,10 +16,10 @@ from vln_heatmap.nodes.benchmark_samplers import (
     choose_keyframes,
     draw_samplers,
     measure_samplers,
-    true_geometry,
 )
 from vln_heatmap.nodes.evaluate import answer_windows, measure, training_means
 from vln_heatmap.nodes.evaluation_windows import draw_windows
+from vln_heatmap.nodes.model.keyframes.truth import true_geometry
 from vln_heatmap.params import EvaluateParams, ModelParams, SamplerBenchmarkParams
 from vln_heatmap.reporting.sampler_figure import PANELS
 from vln_heatmap.reporting.tables import MODEL

@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from vln_heatmap.datasets.frame_features import read_motions
 from vln_heatmap.geometry.cameras import PinholeCamera
-from vln_heatmap.nodes.benchmark_samplers import true_geometry
 from vln_heatmap.nodes.evaluate import ahead, checked
 from vln_heatmap.nodes.evaluation_windows import Window, concatenate_targets, window_truth
 from vln_heatmap.nodes.metrics.bootstrap import MeanOf, PooledAuc, Ratio, Statistic
@@ -32,6 +31,7 @@ from vln_heatmap.nodes.metrics.heatmap import (
     heatmap_statistics,
 )
 from vln_heatmap.nodes.model.keyframes import make_sampler
+from vln_heatmap.nodes.model.keyframes.truth import true_geometry
 from vln_heatmap.params import EvaluateParams, KeyframeParams
 
 #: What is kept of every answer.

@@ -17,8 +17,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from vln_heatmap.geometry.cameras import PinholeCamera
-from vln_heatmap.geometry.projection import unproject
 from vln_heatmap.nodes.evaluate import checked
 from vln_heatmap.nodes.evaluation_windows import (
     Truth,
@@ -46,6 +44,7 @@ from vln_heatmap.nodes.metrics.heatmap import (
     heatmap_statistics,
 )
 from vln_heatmap.nodes.model.keyframes import KeyframeSampler, make_sampler
+from vln_heatmap.nodes.model.keyframes.truth import true_geometry
 from vln_heatmap.nodes.model.keyframes.voxels import coverage, cubes, redundancy
 from vln_heatmap.nodes.threads import ahead
 from vln_heatmap.params import EvaluateParams, ModelParams, SamplerBenchmarkParams
@@ -107,26 +106,6 @@ def _choice(
         "redundancy": redundancy(seen, places),
         "milliseconds": 1000 * seconds,
     }
-
-
-def true_geometry(
-    cached: Any, frames: NDArray[np.int64], pixels: int
-) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
-    """World points [T, h, w, 3] in metres and camera_to_world [T, 4, 4] of frames of a cached sequence.
-
-    Args:
-        cached: its ``SequenceFeatures``.
-        frames: T indices.
-        pixels: every n-th pixel is taken, so that the longer side has at most this many. Where nothing was hit
-            the point is NaN; things that move are where the frame saw them.
-    """
-    depth = cached.read("depth", frames).astype(np.float32) / 1000  # [T, H, W]
-    poses = cached.read("poses", frames)
-    camera = PinholeCamera(depth.shape[2], depth.shape[1], float(cached.read("hfov")[0]))
-    step = -(-max(depth.shape[1:]) // pixels)
-    points = unproject(np.where(depth > 0, depth, np.nan), camera)[:, ::step, ::step]  # [T, h, w, 3]
-    turned = np.einsum("tij,thwj->thwi", poses[:, :3, :3], points)
-    return turned + poses[:, None, None, :3, 3], poses
 
 
 @dataclass(frozen=True)

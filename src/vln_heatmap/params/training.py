@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from vln_heatmap.params.base import Params
 from vln_heatmap.params.curriculum import CurriculumParams
@@ -39,11 +40,16 @@ class LaunchParams(Params):
 
     nodes: int | None = Field(1, ge=1, le=10_000, description="machines; null = as SLURM says")
     prefix: tuple[str, ...] = Field(
-        (), description="command that runs what follows once on every machine: [srun, --ntasks-per-node=1]"
+        (), description="command that runs what follows once on every machine: srun --ntasks-per-node=1"
     )
     folder: str | None = Field(
         None, min_length=1, description="that all machines see, for the job; null = a temporary one"
     )
+
+    @field_validator("prefix", mode="before")
+    @classmethod
+    def _words(cls, given: Any) -> Any:
+        return tuple(shlex.split(given)) if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _check(self) -> LaunchParams:
@@ -62,6 +68,7 @@ class LaunchParams(Params):
 class FsdpParams(Params):
     """Weights, gradients and moments spread over the processes (FSDP2), for models that no device holds."""
 
+    enabled: bool = Field(False, description="false = every process holds the whole model")
     min_parameters: int = Field(1_000_000, ge=1, description="of a module that is gathered by itself")
     reshard: bool = Field(True, description="spread weights again between forward and backward: less memory")
     offload: bool = Field(False, description="keep them in the memory of the CPU")
@@ -87,7 +94,7 @@ class TrainParams(Params):
     )
     processes: int = Field(1, ge=1, le=1024, description="on each machine; they share each batch evenly")
     launch: LaunchParams = LaunchParams()
-    fsdp: FsdpParams | None = Field(None, description="null = every process holds the whole model")
+    fsdp: FsdpParams = FsdpParams()
     threads: int | None = Field(None, ge=1, le=1024, description="of torch on the CPU; null = as they are")
     num_workers: int = Field(1, ge=0, le=256, description="processes that prepare batches; 0 = none")
     prefetch: int = Field(4, ge=1, le=256, description="batches each worker prepares ahead")

@@ -121,7 +121,7 @@ def test_one_machine_meets_at_a_free_port_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("nodes", [3, None])
 def test_several_machines_meet_where_the_scheduler_says(tmp_path: Path, nodes: int | None) -> None:
-    launch = {"nodes": nodes, "prefix": ["srun", "--ntasks-per-node=1"], "folder": "jobs"}
+    launch = {"nodes": nodes, "prefix": "srun --ntasks-per-node=1", "folder": "jobs"}
     params = TrainParams.model_validate({"processes": 8, "batch_size": 24, "launch": launch})
     place = {"MASTER_ADDR": "node7", "MASTER_PORT": "29400", "SLURM_JOB_NUM_NODES": "3"}
     command = launch_command(tmp_path, params, place)
@@ -192,4 +192,4 @@ def test_the_plugin_of_sharding_says_what_the_parameters_say() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without CUDA")
 def test_sharding_is_refused_where_nothing_can_shard() -> None:
     with pytest.raises(ValueError, match="fsdp needs CUDA devices"):
-        toy.run(fsdp={})
+        toy.run(fsdp={"enabled": True})

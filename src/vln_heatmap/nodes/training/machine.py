@@ -35,14 +35,14 @@ def make_accelerator(params: TrainParams) -> Any:
         raise ValueError("device is cuda, but torch sees no CUDA device: set device to auto or cpu")
     if params.mixed_precision == "fp16" and on_cpu:
         raise ValueError("mixed_precision fp16 needs a CUDA device: set it to bf16 or no")
-    if params.fsdp and on_cpu:
-        raise ValueError("fsdp needs CUDA devices: set fsdp to null, or run where there are some")
+    if params.fsdp.enabled and on_cpu:
+        raise ValueError("fsdp needs CUDA devices: set fsdp.enabled to false, or run where there are some")
     automatic = params.mixed_precision == "auto"
     AcceleratorState._reset_state(reset_partial_state=True)  # process-wide, and refuses a second precision
     GradientState._reset_state()
     return Accelerator(
         cpu=params.device == "cpu" or (processes > 1 and on_cpu),
-        fsdp_plugin=fsdp_plugin(params.fsdp) if params.fsdp else None,
+        fsdp_plugin=fsdp_plugin(params.fsdp) if params.fsdp.enabled else None,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         mixed_precision=automatic_precision(on_cpu) if automatic else params.mixed_precision,
         gradient_accumulation_steps=params.accumulation,

@@ -47,7 +47,7 @@ class StageData:
     def windows(
         self, split: str, model: ModelParams, params: StageParams, *, training: bool
     ) -> WindowDataset:
-        """The windows of one split. Those that validate a curriculum or are watched have two views.
+        """The windows of one split. Those that validate a curriculum have two views.
 
         Raises:
             ValueError: the split has no sample of this task.
@@ -93,14 +93,14 @@ class StageResult(NamedTuple):
 
 def _directed(params: StageParams) -> bool:
     """Whether anybody acts on what validations say."""
-    return bool(params.monitor or (params.curriculum and params.curriculum.enabled))
+    return params.curriculum is not None and params.curriculum.enabled
 
 
 def needs_of(params: StageParams) -> frozenset[LossNeed]:
     """What the parts of the loss ask of the windows in any phase."""
     loss, curriculum = params.train.loss, params.curriculum
     needs = loss.needs()
-    if curriculum and curriculum.enabled:
+    if curriculum is not None and curriculum.enabled:
         own = loss.weights.model_dump()
         needs = needs.union(*(loss.needs(own | phase.loss) for phase in curriculum.phases.values()))
     return needs
