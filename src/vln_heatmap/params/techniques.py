@@ -31,8 +31,8 @@ class EasyToHardParams(Params):
     until: float = Field(0.7, gt=0, le=1, description="progress of the phase at which all take part")
     power: float = Field(2.0, ge=0.1, le=10, description="2 = square root (fast, then slow), 1 = linear")
     overlap: PartWeight = Field(1.0, description="how much little overlap with the keyframes counts")
-    language: PartWeight = Field(1.0, description="how much the instruction's level and distractors count")
-    span: PartWeight = Field(1.0, description="how much the reach of the keyframes in time counts")
+    language: PartWeight = Field(0.5, description="how much the instruction's level and distractors count")
+    span: PartWeight = Field(0.0, description="how much the reach of the keyframes in time counts")
 
     @model_validator(mode="after")
     def _something_counts(self) -> EasyToHardParams:

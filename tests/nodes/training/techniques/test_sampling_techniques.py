@@ -74,7 +74,7 @@ def test_competence_grows_from_its_start_to_one() -> None:
 def test_the_easiest_share_takes_part() -> None:
     """Ten samples by their level and span; 0.3 of them at the beginning, all from ``until`` on."""
     samples = table(10, candidates=[[20 - reach] for reach in (9, 1, 8, 2, 7, 3, 6, 4, 5, 10)])
-    params = EasyToHardParams(start=0.3, until=0.5)
+    params = EasyToHardParams(start=0.3, until=0.5, span=1)
     first = easy_to_hard(samples, {}, params, 0.0)
     assert np.flatnonzero(first).tolist() == [1, 3, 5]
     assert first[1] == pytest.approx(1 / 3)
@@ -92,7 +92,7 @@ def test_the_easiest_share_takes_part() -> None:
 )
 def test_every_fact_alone_orders_the_samples(column: str, harder: list[object]) -> None:
     samples = table(3, **{column: harder})
-    values = difficulty(samples, EasyToHardParams())
+    values = difficulty(samples, EasyToHardParams(span=1))
     assert values[0] < values[1] < values[2]
     assert difficulty(table(3), EasyToHardParams()).tolist() == [0, 0, 0]
 
@@ -134,7 +134,7 @@ def test_weights_are_a_distribution(
 def test_mining_stays_within_what_is_easy_enough() -> None:
     samples = table(10, candidates=[[20 - reach] for reach in range(10)])
     losses = {row: float(row) for row in range(10)}
-    techniques = {"hard_negatives": {"share": 1.0, "top": 0.01}, "easy_to_hard": {"start": 0.5}}
+    techniques = {"hard_negatives": {"share": 1.0, "top": 0.01}, "easy_to_hard": {"start": 0.5, "span": 1}}
     weights = sample_weights(samples, losses, techniques, 0.0)
     assert weights is not None
     assert np.flatnonzero(weights).tolist() == [4]  # the hardest of the five easiest
