@@ -1,4 +1,4 @@
-"""Closed loop: the same result in any company and any process, nothing walked twice, baselines as they must be."""
+"""Closed loop: the same in any company and process, nothing walked twice, baselines as they must be."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from vln_heatmap.nodes.executors import stream_results
 from vln_heatmap.nodes.metrics.navigation import path_length
+from vln_heatmap.nodes.navigation.dialogues import GOAL_PHRASES
 from vln_heatmap.nodes.navigation.expert import Expert
 from vln_heatmap.params import AgentParams
 from vln_heatmap.params.navigation import EpisodeParams, NavigationParams
@@ -45,7 +46,6 @@ _TRIES = 60
 _GOALS = 12
 _SPACING = 0.25  # metres between the floor points that may be goals
 _LEAST_SIZE = 0.35  # metres that the largest side of a goal thing must have
-_REQUESTS = ("go to {}", "walk to {} and stop", "find {}", "stop at {}", "go and stand next to {}")
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def _try(
         kind, text = "route", route_text(sim, scene, walk, thing, params, rng)
     else:
         phrase = phrases[thing.id][int(rng.integers(len(phrases[thing.id])))]
-        kind, text = phrase.kind, _REQUESTS[int(rng.integers(len(_REQUESTS)))].format(phrase.text)
+        kind, text = phrase.kind, GOAL_PHRASES[int(rng.integers(len(GOAL_PHRASES)))].format(phrase.text)
     return {
         "kind": kind,
         "instruction": text,

@@ -190,9 +190,9 @@ def paired(
     """Difference in success of two policies on the same episodes.
 
     Returns:
-        ``difference`` of the success rates with its interval over houses; ``gained`` and ``lost``, episodes in which
-        one alone succeeded; ``p``, of a two-sided exact McNemar test of these two counts; ``ratio`` of the success
-        rates (None if theirs is 0).
+        ``difference`` of the success rates with its interval over houses; ``gained`` and ``lost``, episodes in
+        which one alone succeeded; ``p``, of a two-sided exact McNemar test of these two counts; ``ratio`` of the
+        success rates (None if theirs is 0).
     """
     change: Statistic = Difference(mean_measure(ours, scenes, "sr"), mean_measure(theirs, scenes, "sr"))
     gained = sum(a.measures.sr > b.measures.sr for a, b in zip(ours, theirs, strict=True))

@@ -1,0 +1,28 @@
+"""Policies that a server can run, by name.
+
+Invariant: what is loaded is shared by all sessions; what a session changes is its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vln_heatmap.nodes.navigation.policy import ForwardOnly, Policy, RandomActions
+
+Maker = Callable[[], Policy]
+#: By name: given a checkpoint (None = the newest), what makes each session's policy.
+POLICIES: dict[str, Callable[[str | None], Maker]] = {
+    "forward_only": lambda _: ForwardOnly,
+    "random": lambda _: RandomActions,
+}
+
+
+def policy_maker(name: str, checkpoint: str | None = None) -> Maker:
+    """What makes policies called ``name``.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name not in POLICIES:
+        raise ValueError(f"policy must be one of {', '.join(sorted(POLICIES))}, got {name!r}")
+    return POLICIES[name](checkpoint)

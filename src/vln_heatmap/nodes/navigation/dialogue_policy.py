@@ -1,0 +1,113 @@
+"""An action dialogue as a policy: a view is shown only when all that was answered to the last one has been done.
+
+Invariant: the dialogue counts what was done, not what was said: a reply of any length moves its history by
+exactly its actions, and an action that was never done (because the episode ended) is never in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vln_heatmap.nodes.features import encoded_frames
+from vln_heatmap.nodes.navigation.policy import Observation
+from vln_heatmap.simulation.simulators.base import STOP
+
+#: What is seen where [P, P, 3] in an observation; for dialogues whose memory is pruned by given points.
+Points = Callable[[Observation], NDArray[np.floating]]
+
+
+@dataclass
+class _Episode:
+    """A dialogue, what it has answered so far, and how much of the last answer is still to be done."""
+
+    state: Any
+    replies: list[list[int]] = field(default_factory=list)
+    left: list[int] = field(default_factory=list)
+
+
+class DialoguePolicy:
+    """Walks episodes with one model, several at once.
+
+    Args:
+        dialogue: an ``ActionDialogue`` in evaluation mode: its ``start``, ``observe_all`` and ``act_all``.
+        encoder: the 2-D encoder that it was trained on.
+        resolution: of VGGT, in pixels.
+        fingerprint: of its weights and settings.
+        points: see ``Points``.
+        cached: whether what was read before is kept; the actions are the same.
+    """
+
+    needs_expert = False
+
+    def __init__(
+        self,
+        dialogue: Any,
+        encoder: Any,
+        *,
+        resolution: int,
+        fingerprint: str,
+        points: Points | None = None,
+        cached: bool = True,
+    ) -> None:
+        self.dialogue, self.encoder, self.resolution = dialogue, encoder, resolution
+        self.fingerprint, self.points, self.cached = fingerprint, points, cached
+        self._episodes: list[_Episode] = []
+
+    def reset(self, instructions: Sequence[str], *, seeds: Sequence[int]) -> None:
+        self._episodes = [_Episode(self.dialogue.start(text)) for text in instructions]
+
+    def act(self, observations: Sequence[Observation], done: Sequence[bool]) -> list[int]:
+        asked = [
+            (episode, seen)
+            for episode, seen, over in zip(self._episodes, observations, done, strict=True)
+            if not over and not episode.left
+        ]
+        if asked:
+            self._ask(*map(list, zip(*asked, strict=True)))
+        return [
+            STOP if over else episode.left.pop(0) for episode, over in zip(self._episodes, done, strict=True)
+        ]
+
+    def notes(self) -> list[dict[str, Any]]:
+        """``said``: the actions that were done at each view of an episode."""
+        counts = [sum(map(len, episode.replies)) - len(episode.left) for episode in self._episodes]
+        return [
+            {"said": first_actions(episode.replies, count)}
+            for episode, count in zip(self._episodes, counts, strict=True)
+        ]
+
+    def _ask(self, episodes: list[_Episode], seen: list[Observation]) -> None:
+        """Show these episodes their views, and let the dialogues answer."""
+        arrays = encoded_frames(np.stack([view.rgb for view in seen]), self.encoder, self.resolution)
+        states = [episode.state for episode in episodes]
+        points = None if self.points is None else [self.points(view) for view in seen]
+        states = self.dialogue.observe_all(states, arrays["frames"], arrays["features"], points=points)
+        replies = self.dialogue.act_all(states, cached=self.cached)
+        for episode, state, reply in zip(episodes, states, replies, strict=True):
+            said = until_stop(reply)
+            if not said:
+                raise ValueError("a dialogue must answer a view with at least one action, got none")
+            episode.state, episode.left = state, list(said)
+            episode.replies.append(list(said))
+
+
+def until_stop(reply: Sequence[int]) -> list[int]:
+    """A reply up to its first STOP: nothing can be done after that."""
+    actions = list(map(int, reply))
+    return actions[: actions.index(STOP) + 1] if STOP in actions else actions
+
+
+def first_actions(replies: Sequence[Sequence[int]], count: int) -> list[list[int]]:
+    """The first ``count`` actions of replies, still divided into replies."""
+    kept: list[list[int]] = []
+    for reply in replies:
+        if count <= 0:
+            break
+        kept.append(list(reply[:count]))
+        count -= len(reply)
+    return kept

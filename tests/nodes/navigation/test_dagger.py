@@ -1,0 +1,146 @@
+"""The expert takes over where it must, and only what it corrected is to be learned."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from navigation_world import PARAMS, MemoryStore, Scripted
+
+from vln_heatmap.datasets.sequence_store import SequenceStoreDataset
+from vln_heatmap.nodes.navigation.dagger import (
+    CORRECTED,
+    SupervisedPolicy,
+    correct_student,
+    corrected_dialogues,
+)
+from vln_heatmap.nodes.navigation.filming import demonstrations
+from vln_heatmap.nodes.navigation.policy import Observation
+from vln_heatmap.params.navigation import DaggerParams
+from vln_heatmap.params.navigation_data import DialogueParams
+
+RULES = DaggerParams(errors=0.5, window=4, least=2)
+VERSION = itertools.count()
+
+
+def supervised(script, experts, rules=RULES):
+    """What is done, and the notes, when a student says ``script`` and the expert ``experts``."""
+    policy = SupervisedPolicy(Scripted(script), rules)
+    policy.reset(["go"], seeds=[0])
+    views = [Observation(np.zeros((2, 2, 3), np.uint8), expert=expert) for expert in experts]
+    return [policy.act([view], [False])[0] for view in views], policy.notes()[0]
+
+
+def test_a_student_that_does_right_is_left_alone():
+    done, notes = supervised([1, 2, 1, 0], [1, 2, 1, 0])
+    assert done == [1, 2, 1, 0]
+    assert (notes["taken"], notes["reason"], notes["errors"]) == (None, "", 0)
+    assert notes["learn"] == [False] * 4
+
+
+def test_a_wrong_stop_is_never_done():
+    done, notes = supervised([1, 0], [1, 1, 1, 2, 1, 1, 0])
+    assert done == [1, 1, 1, 2, 1, 1, 0]
+    assert (notes["taken"], notes["reason"]) == (1, "wrong stop")
+    assert notes["said"] == [[1], [1, 1, 2, 1], [1, 0]]
+    assert notes["learn"] == [False, True, True]
+
+
+def test_too_many_errors_in_the_last_steps():
+    done, notes = supervised([2], [2, 1, 2, 1, 3, 3, 0])
+    assert (notes["taken"], notes["reason"]) == (3, "too many errors")  # 2 of the last 4
+    assert done == [2, 2, 2, 1, 3, 3, 0]
+    assert notes["errors"] == 0.5
+    _, early = supervised([2], [1, 1, 1])
+    assert early["taken"] is None  # fewer steps than the window: it may still get better
+
+
+def test_a_missed_stop_is_an_error():
+    _, notes = supervised([1], [1, 1, 0, 0])
+    assert (notes["taken"], notes["reason"]) == (3, "too many errors")
+
+
+def test_the_student_is_not_asked_after_the_takeover():
+    student = Scripted([0])
+    policy = SupervisedPolicy(student, RULES)
+    policy.reset(["go"], seeds=[0])
+    for _ in range(5):
+        policy.act([Observation(np.zeros((2, 2, 3), np.uint8), expert=1)], [False])
+    assert student.walked == 1
+
+
+def test_it_needs_an_expert_and_differs_by_student_and_rules():
+    policy = SupervisedPolicy(Scripted([1]), RULES)
+    policy.reset(["go"], seeds=[0])
+    with pytest.raises(ValueError, match="expert"):
+        policy.act([Observation(np.zeros((2, 2, 3), np.uint8))], [False])
+    prints = {
+        SupervisedPolicy(Scripted([1], name), rules).fingerprint
+        for name in ("a", "b")
+        for rules in (RULES, RULES.model_copy(update={"errors": 0.9}))
+    }
+    assert len(prints) == 4
+
+
+def stored(stream, folder):
+    from kedro.io import Version
+
+    dataset = SequenceStoreDataset(filepath=str(folder / "walks"), version=Version(None, f"v{next(VERSION)}"))
+    dataset.save(stream)
+    return dataset.load()
+
+
+def test_corrections_come_back_as_sequences_and_dialogues(tmp_path):
+    store = stored(correct_student(Scripted([2, 2, 0]), MemoryStore(), PARAMS), tmp_path)
+    assert len(store) == 2
+    for name in store:
+        sequence = store.load(name)
+        facts = sequence.metadata[CORRECTED]
+        assert facts["taken"] <= 2
+        actions = [action for reply in facts["said"] for action in reply]
+        assert list(sequence.frames["action"]) == actions  # done by the student, then by the expert
+        assert actions[-1] == 0
+        assert sequence.rgb.shape[1:] == (24, 32, 3)
+        dialogues = corrected_dialogues(sequence, DialogueParams())
+        learned = [turn for dialogue in dialogues for turn in dialogue.turns if turn.learn]
+        assert learned
+        assert all(turn.frame >= facts["taken"] for turn in learned)
+        assert dialogues[0].instruction == sequence.metadata["instructions"][0]["text"]
+
+
+def test_a_student_without_faults_teaches_nothing(tmp_path):
+    class Cheat(Scripted):
+        needs_expert = True
+
+        def act(self, observations, done):
+            return [seen.expert for seen in observations]
+
+    assert len(stored(correct_student(Cheat([0]), MemoryStore(), PARAMS), tmp_path)) == 0
+
+
+def test_rounds_have_houses_of_their_own():
+    walked = [correct_student(Scripted([0]), MemoryStore(), PARAMS, round_number=k).plan for k in (0, 1)]
+    assert walked[0].ids[0] == "dagger0_train_000000_000"
+    assert walked[0].fingerprint != walked[1].fingerprint
+
+
+def test_demonstrations_are_the_expert_walks(tmp_path):
+    wanted = PARAMS.dagger.episodes
+    store = stored(demonstrations(wanted, PARAMS), tmp_path)
+    assert len(store) == 2
+    for name in store:
+        sequence = store.load(name)
+        (said,) = sequence.metadata["instructions"]
+        assert list(sequence.frames["action"]) == said["actions"]
+        assert bool(sequence.frames["is_terminal"].iloc[-1])
+        assert not sequence.frames["collided"].any()
+    with pytest.raises(ValueError, match="split 'train'"):
+        demonstrations(PARAMS.episodes, PARAMS)
+
+
+def test_an_interrupted_filming_goes_on(tmp_path):
+    stream = demonstrations(PARAMS.dagger.episodes, PARAMS)
+    first = stream.plan.ids[0]
+    left = demonstrations(PARAMS.dagger.episodes, PARAMS, {stream.plan.fingerprint: frozenset({first})})
+    assert [sequence.id for sequence in left] == list(stream.plan.ids[1:])

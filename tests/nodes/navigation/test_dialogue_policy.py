@@ -1,0 +1,114 @@
+"""A dialogue walks: a view for each reply, nothing shown in between, and a history of what was really done."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from navigation_world import PARAMS, MemoryStore, episodes, picture
+
+from vln_heatmap.nodes.navigation.dialogue_policy import DialoguePolicy, first_actions, until_stop
+from vln_heatmap.nodes.navigation.rollout import Entrant, roll_out
+
+
+class Talker:
+    """A dialogue that gives prepared replies, and notes which views each of its dialogues was shown."""
+
+    def __init__(self, replies):
+        self.replies, self.together = replies, []
+
+    def start(self, instruction):
+        return SimpleNamespace(instruction=instruction, shown=[], points=[], turn=0)
+
+    def observe_all(self, states, frames, features, *, points):
+        self.together.append(len(states))
+        for number, state in enumerate(states):
+            state.shown.append(int(frames[number].mean()))
+            state.points.append(None if points is None else points[number])
+            assert frames[number].shape == (3, 14, 14)
+        return states
+
+    def act_all(self, states, *, cached):
+        found = []
+        for state in states:
+            found.append(list(self.replies[state.turn % len(self.replies)]))
+            state.turn += 1
+        return found
+
+
+class Encoder:
+    def encode(self, images):
+        return images[:, :1, ::4, ::4].float()
+
+
+def policy(replies, **options) -> DialoguePolicy:
+    return DialoguePolicy(Talker(replies), Encoder(), resolution=14, fingerprint=f"talk {replies}", **options)
+
+
+def acted(walker, levels, done=(False,)):
+    return [walker.act([picture(level)] * len(done), done)[0] for level in levels]
+
+
+def test_a_view_is_shown_once_for_each_reply_of_any_length():
+    walker = policy([[1, 1, 2, 1], [3], [1, 0]])
+    walker.reset(["go"], seeds=[0])
+    assert acted(walker, range(10, 17)) == [1, 1, 2, 1, 3, 1, 0]
+    assert walker._episodes[0].state.shown == [10, 14, 15]  # frames by what was done before
+    assert walker.notes() == [{"said": [[1, 1, 2, 1], [3], [1, 0]]}]
+
+
+def test_what_was_not_done_is_not_in_the_history():
+    walker = policy([[1, 1, 2, 1]])
+    walker.reset(["go"], seeds=[0])
+    acted(walker, range(6))
+    assert walker.notes() == [{"said": [[1, 1, 2, 1], [1, 1]]}]
+
+
+def test_nothing_follows_a_stop():
+    walker = policy([[1, 0, 1, 1]])
+    walker.reset(["go"], seeds=[0])
+    assert acted(walker, range(2)) == [1, 0]
+    assert walker.notes() == [{"said": [[1, 0]]}]
+    assert until_stop([0, 0, 1]) == [0]
+    assert until_stop([2, 3]) == [2, 3]
+
+
+def test_only_those_who_need_a_view_are_shown_one():
+    walker = policy([[1, 1], [1]])
+    walker.reset(["a", "b", "c"], seeds=[0] * 3)
+    walker.act([picture()] * 3, [False, False, True])
+    walker.act([picture()] * 3, [False, True, True])
+    walker.act([picture()] * 3, [False, True, True])
+    assert walker.dialogue.together == [2, 1]
+
+
+def test_a_dialogue_must_answer():
+    walker = policy([[]])
+    walker.reset(["go"], seeds=[0])
+    with pytest.raises(ValueError, match="at least one action"):
+        acted(walker, [0])
+
+
+def test_points_of_the_view_are_handed_on():
+    walker = policy([[1]], points=lambda seen: np.full((2, 2, 3), seen.rgb.mean()))
+    walker.reset(["go"], seeds=[0])
+    acted(walker, [5, 6])
+    assert [float(points[0, 0, 0]) for points in walker._episodes[0].state.points] == [5, 6]
+
+
+def test_it_walks_in_closed_loop():
+    params = PARAMS.model_copy(update={"max_steps": 6})
+    records = roll_out({"model": Entrant(policy([[2, 2, 2, 2]]), episodes()[:3])}, MemoryStore(), params)[
+        "model"
+    ]
+    for record in records:
+        assert record.actions == [2] * 6
+        assert record.notes == {"said": [[2] * 4, [2] * 2]}
+
+
+def test_first_actions_keep_their_replies():
+    assert first_actions([[1, 2], [3, 1, 1]], 4) == [[1, 2], [3, 1]]
+    assert first_actions([[1, 2], [3]], 2) == [[1, 2]]
+    assert first_actions([[1, 2]], 0) == []
+    assert first_actions([], 3) == []
