@@ -18,6 +18,7 @@ from kedro.framework.project import configure_project, pipelines
 from pydantic import BaseModel
 
 from vln_heatmap import params as models
+from vln_heatmap.params.policy import InspectDataParams, PolicyParams
 from vln_heatmap.pipeline_registry import stage_names
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -35,6 +36,8 @@ GROUPS: dict[str, type[BaseModel]] = {
     "predict": models.PredictParams,
     "export": models.ExportParams,
     "import": models.ImportParams,
+    "policy": PolicyParams,
+    "inspect_data": InspectDataParams,
 }
 #: Folders of the repository; a path that begins with one of them must exist.
 FOLDERS = ("conf", "src", "docs", "tests", "notebooks", "benchmarks")

@@ -177,3 +177,11 @@ class PolicyParams(Params):
         ("regression",), description="heads that are trained beside it, in the same way, for comparison"
     )
     warm_start: str | None = Field(None, min_length=1, description="checkpoint folder to start from")
+
+
+class InspectDataParams(Params):
+    """Which data to look at, and how closely."""
+
+    data: PolicyDataParams = PolicyDataParams()
+    image_stride: int = Field(1, ge=1, le=100_000, description="every so many rows images are decoded")
+    shown: int = Field(20, ge=1, le=100_000, description="problems of a kind that are listed of a file")

@@ -106,7 +106,7 @@ def test_splits_are_fixed_by_the_seed_and_none_is_empty(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"state": None}, "column state is missing"),
-        ({"image_1": None}, "column image_1 or image_1_bytes is missing"),
+        ({"image_1": None}, "column image_1 is missing"),
         ({"is_first": [False] * 3}, "row 0: is_first must be true"),
         ({"action": [[1.0, 2.0, 3.0], [1.0, float("nan"), 0.0], [0.0] * 3]}, r"row 1: action\[1\] is nan"),
         ({"state": [[1.0], [1.0, 2.0], [1.0]]}, "row 1: state must be 1 numbers, got 2"),

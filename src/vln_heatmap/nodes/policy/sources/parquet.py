@@ -47,8 +47,6 @@ class ParquetRows:
         for file in self.files:
             if missing := sorted(set(needed) - set(column_names(file)), key=needed.index):
                 raise RefusedError(file, f"column {missing[0]} is missing")
-        if not self.cameras:
-            raise RefusedError(self.files[0], "column image_1 or image_1_bytes is missing")
         self.episodes = tuple(episode for file in self.files for episode in episodes_of(file))
         first = self._rows(self.files[0], 0, 1, (self._state, self._action))
         self.state_names, self.action_names = (
@@ -106,9 +104,9 @@ def column_names(file: Path) -> list[str]:
 
 
 def cameras_of(names: list[str]) -> tuple[str, ...]:
-    """Columns of images among the names."""
-    found = (next((name for name in options if name in names), None) for options in CAMERAS)
-    return tuple(name for name in found if name is not None)
+    """Columns of images among the names; the main one is named even if it is not there."""
+    found = [next((name for name in options if name in names), None) for options in CAMERAS]
+    return (found[0] or CAMERAS[0][0], *(name for name in found[1:] if name is not None))
 
 
 def episodes_of(file: Path) -> list[Episode]:
