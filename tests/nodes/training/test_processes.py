@@ -110,6 +110,14 @@ def test_what_failed_first_is_told(tmp_path: Path) -> None:
         read_result(tmp_path)
 
 
+def test_a_process_ends_when_whoever_started_it_is_gone() -> None:
+    code = "import time; from vln_heatmap.nodes.training import worker; worker.end_with_parent(); time.sleep(99)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(timeout=60) == 1
+
+
 def test_one_machine_meets_at_a_free_port_of_its_own(tmp_path: Path) -> None:
     command = launch_command(tmp_path, TrainParams(processes=4, batch_size=8), {"MASTER_PORT": "1"})
     assert command[:3] == [sys.executable, "-m", "torch.distributed.run"]

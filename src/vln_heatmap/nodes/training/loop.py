@@ -41,6 +41,7 @@ from vln_heatmap.nodes.training.update import Updater
 from vln_heatmap.params import TrainParams
 
 _LOG = logging.getLogger(__name__)
+_QUIET = {"weights", "mix"}  # kinds of events that are columns of the history as well
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging.ERROR}
 
 __all__ = ["DivergedError", "TrainingResult", "train"]
@@ -230,7 +231,8 @@ class _Run:
         self.updater.sample_losses = {}
         events = self.director.events()
         for event in events[known:]:
-            _LOG.log(_LEVELS[event.severity], "%s: %s", self.name, told(event))
+            level = logging.DEBUG if event.kind in _QUIET else _LEVELS[event.severity]
+            _LOG.log(level, "%s: %s", self.name, told(event))
         if self.tracker and events[known:]:
             publish(self.tracker, events, known=known)
         if progress.decision == "rollback":
