@@ -9,16 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from vln_heatmap.nodes.model.heads import (
-    Detail,
-    HeatmapHead,
-    HeatmapOutput,
-    ReferringHead,
-    TokenMatcher,
-    cell_centres,
-    match_statistics,
-    take,
-)
+from vln_heatmap.nodes.model.heads import Detail, HeatmapHead, HeatmapOutput, ReferringHead
+from vln_heatmap.nodes.model.matchers import TokenMatcher
+from vln_heatmap.nodes.model.matching import cell_centres, match_statistics, take
 from vln_heatmap.params import HeadParams
 
 PARAMS = HeadParams(heads=2, embed=8, width=16, blocks=2, detail=6, heatmap_size=8)

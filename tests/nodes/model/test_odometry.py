@@ -15,8 +15,9 @@ from vln_heatmap import HeatmapPredictor
 from vln_heatmap.nodes.evaluate import ModelMethod
 from vln_heatmap.nodes.model.assemble import make_model
 from vln_heatmap.nodes.model.encoder2d import make_encoder
-from vln_heatmap.nodes.model.heads import HeatmapOutput, TokenMatcher
+from vln_heatmap.nodes.model.heads import HeatmapOutput
 from vln_heatmap.nodes.model.heatmap_model import HeatmapModel
+from vln_heatmap.nodes.model.matchers import TokenMatcher
 from vln_heatmap.nodes.model.odometry import relative_motions
 from vln_heatmap.nodes.training.stage import StageData, run_stage
 from vln_heatmap.params import HeadParams, ModelParams

@@ -16,17 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vln_heatmap.nodes.model.fusion import FUSIONS, align_grid
-from vln_heatmap.nodes.model.heads import (
-    Detail,
-    Evidence,
-    HeatmapHead,
-    HeatmapOutput,
-    ReferringHead,
-    best_cosines,
-    take,
-)
+from vln_heatmap.nodes.model.heads import Detail, Evidence, HeatmapHead, HeatmapOutput, ReferringHead
 from vln_heatmap.nodes.model.language import LanguageStates, make_language
 from vln_heatmap.nodes.model.matchers import MATCHERS
+from vln_heatmap.nodes.model.matching import best_cosines, take
 from vln_heatmap.nodes.model.placement import Visitor
 from vln_heatmap.nodes.model.upsampling import doublings
 from vln_heatmap.nodes.model.vggt import make_geometry

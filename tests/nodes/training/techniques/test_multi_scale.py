@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from technique_batches import GRID, context, random_batch
 from torch import Tensor, nn
 
-from vln_heatmap.nodes.model.heads import cell_centres, match_statistics
 from vln_heatmap.nodes.model.heatmap_model import HeatmapModel
+from vln_heatmap.nodes.model.matching import cell_centres, match_statistics
 from vln_heatmap.nodes.training.stage import predict
 from vln_heatmap.nodes.training.techniques.multi_scale import MultiScale, scaled
 from vln_heatmap.params import ModelParams

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vln_heatmap.nodes.model.heads import take
+from vln_heatmap.nodes.model.matching import take
 from vln_heatmap.nodes.training.techniques.base import Batch, BatchTechnique, Context
 from vln_heatmap.params.techniques import HardNegativeParams
 
