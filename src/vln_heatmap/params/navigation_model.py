@@ -54,7 +54,6 @@ class ActionModelParams(Params):
     context: ContextParams = ContextParams()
     heatmaps: bool = Field(False, description="draw the keyframes' heatmaps in each view and read them too")
     summary: SummaryParams = SummaryParams()
-    stop_weight: float = Field(1.0, gt=0, le=100, description="of STOP in the loss; other tokens weigh 1")
     tunable_parts: tuple[DialoguePart, ...] = Field(
         ("projector", "language", "context"), min_length=1, description="parts that train"
     )
@@ -74,8 +73,23 @@ class ActionModelParams(Params):
         return self
 
 
+class DialogueTrainParams(TrainParams):
+    """A training run on dialogues."""
+
+    batch_size: int = Field(8, ge=1, le=65536, description="dialogues a step, over all micro-batches")
+    metric: str = Field(
+        "actions_balanced", min_length=1, description="validation metric that picks the best weights"
+    )
+
+
 class DialogueStageParams(Params):
     """One of the stages: navigation only, or co-training."""
 
-    train: TrainParams = TrainParams(metric="actions_right", mode="max")
+    train: DialogueTrainParams = DialogueTrainParams()
+    tunable_parts: tuple[DialoguePart, ...] | None = Field(
+        None,
+        min_length=1,
+        description="parts that train in this stage; null = those of the model's parameters",
+    )
+    stop_weight: float = Field(1.0, gt=0, le=100, description="of STOP in the loss; other tokens weigh 1")
     validation_samples: int = Field(64, ge=1, le=100_000, description="dialogues that a validation looks at")

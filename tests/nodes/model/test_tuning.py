@@ -209,7 +209,8 @@ def test_save_and_load_give_the_same_outputs_bit_for_bit(tmp_path: Path, tuning:
     dataset.save({"state_dict": model.state_dict(), "meta": meta})
     restored = model_from_checkpoint(dataset.load())
     for name, value in vars(model(**inputs())).items():
-        assert torch.equal(value, getattr(restored(**inputs()), name)), name
+        same = getattr(restored(**inputs()), name)
+        assert value is same is None or torch.equal(value, same), name
     assert trained_parts(restored) == trained_parts(model)
 
 

@@ -8,7 +8,7 @@ view's tokens depend on that view alone, and what an agent holds is bounded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +32,7 @@ from vln_heatmap.nodes.model.parts import part_of
 from vln_heatmap.nodes.model.tuning import tune
 from vln_heatmap.nodes.navigation.wording import DialogueWriter
 from vln_heatmap.params.navigation_data import DialogueParams
-from vln_heatmap.params.navigation_model import ActionModelParams
+from vln_heatmap.params.navigation_model import ActionModelParams, DialoguePart
 
 
 class Reading(NamedTuple):
@@ -61,6 +61,12 @@ class Context(nn.Module):
         if params.heatmaps:
             self.summaries = Summaries(params.summary, width)
 
+    def nothing(self) -> Tensor:
+        """0 that depends on all parameters: also a batch without memory gives each of them a gradient."""
+        return sum(
+            (0.0 * p.sum() for p in self.parameters()), torch.zeros((), device=self.times.periods.device)
+        )
+
 
 class ActionDialogue(nn.Module):
     """A ``HeatmapModel``'s eyes and language model, taught to act.
@@ -69,9 +75,11 @@ class ActionDialogue(nn.Module):
         model: a ``HeatmapModel``; its parts become this model's, they are not copied.
         params: context, and what trains.
         dialogue: window, turns and wording; training data must share them.
+        changed: parts that stages before trained, so that the drawer has others.
 
     Attributes:
         params: of the heatmap model. action, dialogue: as given.
+        changed: parts that have been, or will be, trained.
         writer: words and tokens.
         drawer: frozen ``HeatmapModel`` that draws the heatmaps; None without.
 
@@ -82,9 +90,17 @@ class ActionDialogue(nn.Module):
     feature_mean: Tensor
     feature_std: Tensor
 
-    def __init__(self, model: Any, params: ActionModelParams, dialogue: DialogueParams) -> None:
+    def __init__(
+        self,
+        model: Any,
+        params: ActionModelParams,
+        dialogue: DialogueParams,
+        *,
+        changed: Collection[DialoguePart] = (),
+    ) -> None:
         super().__init__()
         check_parts(model.params, params)
+        self.changed = tuple(sorted({*changed, *params.tunable_parts}))
         self.params, self.action, self.dialogue = model.params, params, dialogue
         self.groups, self.extra = model.groups, model.extra
         self.register_buffer("feature_mean", model.feature_mean.clone())
@@ -92,7 +108,7 @@ class ActionDialogue(nn.Module):
         self.vggt, self.fusion = model.vggt, model.fusion
         self.enter_language, self.language = model.enter_language, model.language
         self.context = Context(params, self.language.width)
-        self.drawer = frozen_twin(model, params.tunable_parts) if params.heatmaps else None
+        self.drawer = frozen_twin(model, self.changed) if params.heatmaps else None
         if params.lora is not None:
             add_lora(self.language, params.lora)
         if params.gradient_checkpointing:
@@ -192,7 +208,7 @@ class ActionDialogue(nn.Module):
         hidden = self.hidden(whole)[:, :-1][learned]  # [n, D]
         targets = whole.labels[:, 1:][learned]
         logits = self.language.logits(hidden).float()  # [n, vocabulary]
-        losses = F.cross_entropy(logits, targets, reduction="none")
+        losses = F.cross_entropy(logits, targets, reduction="none") + self.context.nothing()
         return Reading(losses, targets, logits.argmax(-1) == targets, learned.nonzero()[:, 0], pruned)
 
     def hidden(self, rows: Batch, memory: Memory | None = None) -> Tensor:

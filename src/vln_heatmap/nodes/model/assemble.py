@@ -97,6 +97,17 @@ def model_from_checkpoint(checkpoint: Checkpoint, expected: ModelParams | None =
             the project with another model, or with other frozen weights than those of the source.
         FileNotFoundError: the source of frozen weights that the checkpoint leaves out is not there.
     """
+    model, left_out = untrained(checkpoint, expected)
+    load_into(model, checkpoint, preset=model.params.preset, external=left_out)
+    return model.eval()
+
+
+def untrained(checkpoint: Checkpoint, expected: ModelParams | None = None) -> tuple[HeatmapModel, list[str]]:
+    """A model of a checkpoint's sizes that has no weights of it yet, and the names of those that it leaves out,
+    which the model has from their source.
+
+    Args, raises: as of :func:`model_from_checkpoint`.
+    """
     try:
         stored = ModelParams.model_validate(checkpoint.meta["model"])
         tokenizer, layout = checkpoint.meta["tokenizer"], checkpoint.meta["features"]
@@ -112,8 +123,7 @@ def model_from_checkpoint(checkpoint: Checkpoint, expected: ModelParams | None =
     for part, stored_origin in external.items():
         _check_origin(checkpoint, part, getattr(model, part).origin, stored_origin)
     left_out = [n for n in model.state_dict() if n.partition(".")[0] in external and MARK not in n]
-    load_into(model, checkpoint, preset=params.preset, external=left_out)
-    return model.eval()
+    return model, left_out
 
 
 def _with_source(params: ModelParams, external: Mapping[str, str] | None) -> ModelParams:

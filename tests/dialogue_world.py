@@ -38,6 +38,20 @@ class MadeUp:
         return self.arrays[name][list(frames)]
 
 
+class SignPosts(MadeUp):
+    """Views that show what is to be done there, and at the next frame: four channels are high for each."""
+
+    def __init__(self, name: str, length: int = 17) -> None:
+        super().__init__(name, length)
+        rng = np.random.default_rng([length, *name.encode()])
+        self.actions = (*rng.integers(1, 4, length - 1).tolist(), 0)
+        features = 0.1 * self.arrays["features"]
+        for frame in range(length):
+            for ahead, action in enumerate(self.actions[frame : frame + 2]):
+                features[frame, 4 * ahead + action] += 3
+        self.arrays["features"] = features.astype(np.float16)
+
+
 SEQUENCES = {name: MadeUp(name) for name in ("one", "two", "three")}
 
 

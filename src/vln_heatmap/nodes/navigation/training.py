@@ -1,0 +1,256 @@
+"""Two stages of training the action dialogue: navigation alone, then with questions and descriptions mixed in.
+
+Both run on the loop of all stages. Invariant: the fingerprint of a run names everything that its weights depend
+on, so that an interrupted run resumes only as what it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vln_heatmap.datasets.dialogue_samples import Dialogue, VLNActionDataset
+from vln_heatmap.nodes.navigation.dialogues import dialogue_table, read_dialogues
+from vln_heatmap.nodes.navigation.mixing import CombineDataset
+from vln_heatmap.nodes.navigation.places import WithPoints
+from vln_heatmap.nodes.training.stage import StageResult, delivered
+from vln_heatmap.nodes.training.state import digest
+from vln_heatmap.params.navigation_data import DialogueParams, MixingParams
+from vln_heatmap.params.navigation_model import ActionModelParams, DialogueStageParams
+from vln_heatmap.reporting.training_report import training_report
+
+
+@dataclass(frozen=True)
+class DialogueData:
+    """What a stage trains on.
+
+    Attributes:
+        training: data set of training samples; held_out: of those that validate.
+        weights: [len(training)] relative frequencies of the samples; None = equal.
+        fingerprint: names the data.
+    """
+
+    training: Any
+    held_out: Any
+    weights: Any
+    fingerprint: str
+
+
+def train_navigation(
+    dialogues: Any,
+    held_out: Any,
+    features: Any,
+    finetuned: Any,
+    dialogue: DialogueParams,
+    model: ActionModelParams,
+    params: DialogueStageParams,
+    state: Any,
+    tracker: Any,
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame, str]]:
+    """The first stage: navigation only.
+
+    Args:
+        dialogues, held_out: to train on and to validate with, as a ``dialogue_table`` or a list; of other tasks
+            than navigation nothing is used.
+        features: ``FrameFeatures`` of their sequences.
+        finetuned: ``Checkpoint`` of the heatmap model to start from.
+        dialogue: window and wording, with which the dialogues were made.
+        model: context, and what trains.
+        params: of this stage.
+        state: ``TrainingState`` handle, from which an interrupted run goes on.
+        tracker: ``Tracker`` for live metrics.
+
+    Yields:
+        Checkpoint {state_dict, meta}, the history of the run, one row a step, and the same as a page of HTML.
+
+    Raises:
+        ValueError: no dialogues of navigation, or a model that cannot do what is asked for.
+    """
+    from vln_heatmap.nodes.model.dialogue_checkpoint import dialogue_from_finetuned
+
+    tuned = {} if params.tunable_parts is None else {"tunable_parts": params.tunable_parts}
+    network = dialogue_from_finetuned(
+        finetuned, ActionModelParams.model_validate(model.model_dump() | tuned), dialogue
+    )
+    only = MixingParams(weights={"navigation": 1.0})
+    data = dialogue_data(network, features, as_list(dialogues), as_list(held_out), only)
+    result = train_dialogues("navigation", network, data, finetuned, params, state=state, tracker=tracker)
+    yield from delivered(result, state)
+
+
+def train_cotraining(
+    dialogues: Any,
+    held_out: Any,
+    features: Any,
+    navigation: Any,
+    mixing: MixingParams,
+    params: DialogueStageParams,
+    state: Any,
+    tracker: Any,
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame, str]]:
+    """The second stage: all tasks, mixed by their weights.
+
+    Args:
+        dialogues, held_out: of all tasks.
+        navigation: ``Checkpoint`` that the first stage made.
+        mixing: how often each task comes.
+        features, params, state, tracker: as of ``train_navigation``.
+
+    Yields:
+        As ``train_navigation``.
+
+    Raises:
+        ValueError: ``mixing.batches`` is per_task: the loop's batches are mixed.
+    """
+    from vln_heatmap.nodes.model.dialogue_checkpoint import dialogue_from_checkpoint
+
+    network = dialogue_from_checkpoint(navigation, tunable_parts=params.tunable_parts)
+    data = dialogue_data(network, features, as_list(dialogues), as_list(held_out), mixing)
+    result = train_dialogues("cotraining", network, data, navigation, params, state=state, tracker=tracker)
+    yield from delivered(result, state)
+
+
+def as_list(dialogues: Any) -> list[Dialogue]:
+    """Dialogues of a table, or as they are."""
+    return read_dialogues(dialogues) if isinstance(dialogues, pd.DataFrame) else list(dialogues)
+
+
+def dialogue_data(
+    network: Any,
+    features: Any,
+    dialogues: Sequence[Dialogue],
+    held_out: Sequence[Dialogue],
+    mixing: MixingParams,
+) -> DialogueData:
+    """Data sets for a model, of the tasks that have a weight.
+
+    Args:
+        network: an ``ActionDialogue``; its writer makes the tokens.
+        features: by sequence id.
+        dialogues, held_out: to train on, and to validate with.
+        mixing: weights of the tasks.
+
+    Raises:
+        ValueError: nothing of these tasks to train on or to validate with.
+    """
+    if mixing.batches != "mixed":
+        raise ValueError(f"mixing.batches must be mixed in training, got {mixing.batches}")
+    wanted: dict[str, float] = {str(task): w for task, w in mixing.weights.items() if w > 0}
+    sets = {}
+    for name, given in (("training", dialogues), ("held_out", held_out)):
+        chosen = [item for item in given if item.task in wanted]
+        if not chosen:
+            raise ValueError(f"there are no {name} dialogues of {', '.join(wanted)} among {len(given)}")
+        sets[name] = _by_task(network, features, chosen)
+    table = pd.util.hash_pandas_object(
+        dialogue_table([*dialogues, *held_out]).astype({"memory_frames": str}), index=False
+    )
+    mark = digest(
+        [int(x) for x in table], getattr(features, "fingerprint", ""), mixing.model_dump(mode="json")
+    )
+    return DialogueData(sets["training"], sets["held_out"], sets["training"].sample_weights(wanted), mark)
+
+
+def _by_task(network: Any, features: Any, dialogues: Sequence[Dialogue]) -> CombineDataset:
+    """One data set a task."""
+    voxels = network.action.context.voxels
+    arrays = ["frames", "features"]
+    if voxels is not None and voxels.source == "given":
+        arrays.append("points")
+        features = WithPoints(features, network.action.context.memory_grid)
+    tasks: dict[str, list[Dialogue]] = {}
+    for item in dialogues:
+        tasks.setdefault(item.task, []).append(item)
+    return CombineDataset(
+        {
+            task: VLNActionDataset(own, features, network.writer, arrays=arrays)
+            for task, own in sorted(tasks.items())
+        }
+    )
+
+
+def train_dialogues(
+    name: str,
+    network: Any,
+    data: DialogueData,
+    start: Any,
+    params: DialogueStageParams,
+    *,
+    state: Any,
+    tracker: Any,
+) -> StageResult:
+    """Train an action dialogue.
+
+    Args:
+        name: of the stage, as the checkpoint tells it.
+        network: ``ActionDialogue``, trained in place.
+        data: samples.
+        start: ``Checkpoint`` that the weights are from; its tokenizer and statistics travel on.
+        params, state, tracker: as of ``train_navigation``.
+    """
+    from vln_heatmap.nodes.model.dialogue_checkpoint import dialogue_meta, left_out
+    from vln_heatmap.nodes.navigation.dialogue_loss import DialogueLoss
+    from vln_heatmap.nodes.training.costs import training_costs
+    from vln_heatmap.nodes.training.director import SinglePhase
+    from vln_heatmap.nodes.training.loop import train
+
+    loss = DialogueLoss(network.writer.actions.ids, stop_weight=params.stop_weight)
+    mark = digest(name, data.fingerprint, _identity(network, params), start.path.parent.name)
+    meta = dialogue_meta(network, start.meta["tokenizer"], statistics=start.meta.get("statistics", {}))
+    result = train(
+        network,
+        loss,
+        data.training,
+        params.train,
+        director=SinglePhase(params.train),
+        state=state,
+        tracker=tracker,
+        validate=lambda net: dialogue_metrics(net, data.held_out, loss, params),
+        weights=data.weights,
+        fingerprint=mark,
+        name=name,
+        leave_out=left_out(network, meta["external"]),
+    )
+    meta |= {
+        "stage": name,
+        "metrics": {"step": result.best.step, **result.best.metrics} if result.best else {},
+        "training": training_costs(result.history, len(data.training)),
+        "events": [asdict(event) for event in result.events],
+    }
+    report = training_report(result.history, result.events, title=f"Training: {name}")
+    return StageResult(
+        {"state_dict": result.state_dict, "meta": meta}, result.history, report, result.stopped
+    )
+
+
+def _identity(network: Any, params: DialogueStageParams) -> Mapping[str, Any]:
+    """All parameters that the weights depend on."""
+    return {
+        "model": network.params.model_dump(mode="json", exclude={"placement"}),
+        "action": network.action.model_dump(mode="json"),
+        "dialogue": network.dialogue.model_dump(mode="json"),
+        "stop_weight": params.stop_weight,
+        "train": params.train.identity(),
+    }
+
+
+def dialogue_metrics(network: Any, held_out: Any, loss: Any, params: DialogueStageParams) -> dict[str, float]:
+    """Metrics of ``DialogueValidation`` over a fixed, evenly spread part of the dialogues that validate."""
+    import torch
+    from accelerate.utils import send_to_device
+
+    from vln_heatmap.nodes.navigation.dialogue_loss import DialogueValidation
+
+    found, size = DialogueValidation(loss), params.train.batch_size
+    count = min(len(held_out), params.validation_samples)
+    chosen = np.unique(np.linspace(0, len(held_out) - 1, count).astype(int))
+    for first in range(0, len(chosen), size):
+        samples = [held_out[int(i)] for i in chosen[first : first + size]]
+        batch = send_to_device(held_out.collate(samples), network.device)
+        with torch.inference_mode():
+            found.add(network(batch), batch["task"])
+    return found.metrics()
