@@ -31,6 +31,7 @@ GROUPS: dict[str, type[BaseModel]] = {
     "finetune": models.StageParams,
     "evaluate": models.EvaluateParams,
     "benchmark_samplers": models.SamplerBenchmarkParams,
+    "navigation": models.NavigationParams,
     "ablate": models.AblateParams,
     "generality": models.GeneralityParams,
     "predict": models.PredictParams,

@@ -51,6 +51,12 @@ from vln_heatmap.params.monitor import (
     ResourceLimits,
     StabilityParams,
 )
+from vln_heatmap.params.navigation import (
+    DaggerParams,
+    EpisodeParams,
+    NavigationParams,
+    VideoSheetParams,
+)
 from vln_heatmap.params.sensor import FeatureParams, SensorParams
 from vln_heatmap.params.simulation import (
     AgentParams,
@@ -86,9 +92,11 @@ __all__ = [
     "CollectParams",
     "CollectionParams",
     "ConvergenceParams",
+    "DaggerParams",
     "DataQualityParams",
     "Dinov3Params",
     "Encoder2dParams",
+    "EpisodeParams",
     "EvaluateParams",
     "ExpectationParams",
     "ExportParams",
@@ -116,6 +124,7 @@ __all__ = [
     "LossWeights",
     "ModelParams",
     "MonitorParams",
+    "NavigationParams",
     "NormalizeParams",
     "OptimizerParams",
     "Params",
@@ -142,5 +151,6 @@ __all__ = [
     "ValidateParams",
     "VariationParams",
     "VideoParams",
+    "VideoSheetParams",
     "WindowParams",
 ]

@@ -33,7 +33,7 @@ def test_means_and_counts_by_hand():
         record_of(1, success=0.0, error=math.inf),
         record_of(2, scene="b", kind="relation"),
     ]
-    section, again, table = measure_navigation({"random": records}, {}, PARAMS)
+    section, again, table = measure_navigation(PARAMS, {"random": records})
     json.dumps(section, allow_nan=False)
     assert section == again
     found = section["navigation"]["policies"]["random"]
@@ -51,35 +51,31 @@ def test_means_and_counts_by_hand():
 
 def test_intervals_resample_whole_houses():
     """All of a house succeed or all fail, so houses are what varies; within a house nothing does."""
-    mixed = of([1, 0] * 6)
-    apart = of([1, 1, 0, 0] * 3)
-    numbers = {
-        n: measure_navigation({n: r}, {}, PARAMS)[0]["navigation"]["policies"][n]
-        for n, r in (("m", mixed), ("a", apart))
-    }
-    assert numbers["m"]["sr"] == numbers["a"]["sr"] == 0.5
-    assert numbers["m"]["sr_ci"] == [0.5, 0.5]
-    assert numbers["a"]["sr_ci"][1] - numbers["a"]["sr_ci"][0] > 0.3
+    records = {"mixed": of([1, 0] * 6), "apart": of([1, 1, 0, 0] * 3)}
+    found = measure_navigation(PARAMS, records)[0]["navigation"]["policies"]
+    assert found["mixed"]["sr"] == found["apart"]["sr"] == 0.5
+    assert found["mixed"]["sr_ci"] == [0.5, 0.5]
+    assert found["apart"]["sr_ci"][1] - found["apart"]["sr_ci"][0] > 0.3
 
 
 def test_paired_comparisons_by_hand():
     model, other = of([1, 1, 1, 1, 1, 1, 0, 0]), of([0, 0, 0, 0, 0, 1, 1, 0])
-    section, *_ = measure_navigation({"random": other}, {MODEL: model}, PARAMS)
+    section, *_ = measure_navigation(PARAMS, {"random": other}, {MODEL: model})
     found = section["navigation"]["comparisons"]["random"]
     assert (found["gained"], found["lost"]) == (5, 1)
     assert found["difference"] == pytest.approx(0.5)
     assert found["ratio"] == pytest.approx(3)
     assert found["p"] == pytest.approx(2 * (1 + 6) / 2**6)  # 0 or 1 of 6 coins, either way
-    never = measure_navigation({"random": of([0] * 4)}, {MODEL: of([0] * 4)}, PARAMS)[0]["navigation"]
+    never = measure_navigation(PARAMS, {"random": of([0] * 4)}, {MODEL: of([0] * 4)})[0]["navigation"]
     assert never["comparisons"]["random"]["p"] == 1
     assert never["comparisons"]["random"]["ratio"] is None
 
 
 def test_policies_must_have_walked_the_same():
     with pytest.raises(ValueError, match="same episodes"):
-        measure_navigation({"random": of([1])}, {MODEL: of([1, 1])}, PARAMS)
+        measure_navigation(PARAMS, {"random": of([1])}, {MODEL: of([1, 1])})
     with pytest.raises(ValueError, match="same episodes"):
-        measure_navigation({}, {}, PARAMS)
+        measure_navigation(PARAMS, {})
 
 
 def test_shuffling_hands_on_instructions_of_the_same_type():
@@ -115,7 +111,7 @@ def test_the_model_is_walked_with_its_own_and_with_shuffled_instructions():
 def test_baselines_are_walked_and_measured():
     params = PARAMS.model_copy(update={"baselines": ("always_stop", "expert")})
     records = walk_baselines(episode_table(episodes()), MemoryStore(), params)
-    section, *_ = measure_navigation(records, {}, params)
+    section, *_ = measure_navigation(params, records)
     policies = section["navigation"]["policies"]
     assert (policies["expert"]["sr"], policies["always_stop"]["sr"]) == (1, 0)
     assert section["navigation"]["comparisons"] == {}

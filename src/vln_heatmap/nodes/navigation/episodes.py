@@ -191,6 +191,8 @@ def _try(
         return None
     if phrases is None:
         kind, text = "route", route_text(sim, scene, walk, thing, params, rng)
+        if not text:
+            return None
     else:
         phrase = phrases[thing.id][int(rng.integers(len(phrases[thing.id])))]
         kind, text = phrase.kind, GOAL_PHRASES[int(rng.integers(len(GOAL_PHRASES)))].format(phrase.text)
@@ -273,14 +275,17 @@ def route_text(
     params: NavigationParams,
     rng: np.random.Generator,
 ) -> str:
-    """The walk in words, from what its camera sees on the way."""
+    """The walk in words, from what its camera sees on the way; "" if the thing at its end cannot be named."""
     mount = Mount(params.agent.camera_height, 0.0)
     filmed = record(
         sim, scene, Take(walk), rng, sequence_id="route", mount=mount, fps=1.0, instructions=0, details={}
     )
     names = landmarks(scene.instances, filmed.frames, image_pixels=sim.camera.width * sim.camera.height)
-    goal = thing.id if thing.id in names else None
-    return describe_route(names, scene.rooms, filmed.frames, rng, goal=goal).text
+    return (
+        describe_route(names, scene.rooms, filmed.frames, rng, goal=thing.id).text
+        if thing.id in names
+        else ""
+    )
 
 
 # --- as a table -----------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ from vln_heatmap.nodes.navigation.worlds import EpisodeRecord
 from vln_heatmap.params.navigation import NavigationParams
 
 Records = Mapping[str, Sequence[EpisodeRecord]]
-MODEL, SHUFFLED = "model", "model, shuffled instructions"
+MODEL, SHUFFLED = "model", "model_shuffled"
 #: Everything that is no route names the thing where one should end up.
 ROUTE, OBJECT = "route", "object"
 
@@ -91,13 +91,13 @@ def shuffled(episodes: Sequence[NavigationEpisode], seed: int) -> list[Navigatio
 
 
 def measure_navigation(
-    baseline_records: Records, model_records: Records, params: NavigationParams
+    params: NavigationParams, baseline_records: Records, model_records: Records | None = None
 ) -> tuple[dict[str, Any], dict[str, Any], pd.DataFrame]:
     """All numbers of the closed loop.
 
     Args:
-        baseline_records, model_records: by policy, over the same episodes.
         params: bootstrap.
+        baseline_records, model_records: by policy, over the same episodes.
 
     Returns:
         The section twice (for a versioned and the latest file), ``{"navigation": {"policies": {policy: {measure:
@@ -107,7 +107,7 @@ def measure_navigation(
     Raises:
         ValueError: policies that walked different episodes, or none.
     """
-    records = {**baseline_records, **model_records}
+    records = {**baseline_records, **(model_records or {})}
     ids = {name: [record.id for record in walked] for name, walked in records.items()}
     if not ids or not next(iter(ids.values())) or any(i != next(iter(ids.values())) for i in ids.values()):
         raise ValueError(
