@@ -236,7 +236,6 @@ class HeadParams(Params):
     residual: float = Field(
         0.0, ge=0, le=50, description="plain cosines, times this, on top of what is learned; 0 = none"
     )
-    neutral: float = Field(0.75, ge=-1, le=1, description="cosine at which the residual says nothing")
     odometry: bool = Field(False, description="give it the relative poses of the keyframes' cameras, too")
 
 

@@ -25,13 +25,13 @@ def test_the_weights_stay_and_the_settings_change(
     trained: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "released"
-    main([str(trained.path), str(folder), "--residual", "5", "--neutral", "0.6"])
+    main([str(trained.path), str(folder), "--residual", "5"])
     assert "MB" in capsys.readouterr().out
     checkpoint = Checkpoint.open(folder)
     for name, tensor in trained.state_dict().items():
         assert torch.equal(checkpoint.state_dict()[name], tensor)
     model = model_from_checkpoint(checkpoint)
-    assert (model.params.head.residual, model.params.head.neutral) == (5.0, 0.6)
+    assert model.params.head.residual == 5.0
     assert "events" not in checkpoint.meta
 
 

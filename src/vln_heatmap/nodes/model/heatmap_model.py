@@ -181,14 +181,16 @@ class HeatmapModel(nn.Module):
     def _residual(self, features: Tensor, current: Tensor, keyframes: Tensor) -> Tensor | None:
         """What plain cosines of the encoder's groups add to the logits [B, N, K, g, g], if they are to.
 
-        Nothing of it is learned: it says in every place what it says in training.
+        Nothing of it is learned: it says in every place what it says in training. Its mean over the keyframes
+        and cells of a view is 0, so that it moves heat and adds none.
         """
         head = self.params.head
         if not head.residual or not self.groups:
             return None
         groups = features[:, :, : sum(self.groups)].split(self.groups, dim=2)
         units = [F.normalize(group.float().flatten(-2).movedim(2, -1), dim=-1) for group in groups]
-        return head.residual * (best_cosines(units, current, keyframes) - head.neutral)
+        best = best_cosines(units, current, keyframes)
+        return head.residual * (best - best.mean((2, 3, 4), keepdim=True))
 
     def _frozen(self, features: Tensor) -> list[Tensor]:
         """The feature groups and the colours, each of unit length in each cell: [B, T, P, c]."""

@@ -22,7 +22,7 @@ def released(checkpoint: Checkpoint, **head: Any) -> dict[str, Any]:
 
     Args:
         checkpoint: of a trained model.
-        head: ``residual`` and ``neutral`` of ``HeadParams``.
+        head: ``residual`` of ``HeadParams``.
 
     Raises:
         ValidationError: a setting is out of its bounds.
@@ -42,10 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--residual", type=float, help="weight of plain cosines in the answer, HeadParams.residual"
     )
-    parser.add_argument("--neutral", type=float, help="cosine at which they say nothing, HeadParams.neutral")
     given = parser.parse_args(arguments)
-    head = {name: getattr(given, name) for name in ("residual", "neutral")}
-    content = released(Checkpoint.open(given.checkpoint), **{k: v for k, v in head.items() if v is not None})
+    head = {} if given.residual is None else {"residual": given.residual}
+    content = released(Checkpoint.open(given.checkpoint), **head)
     CheckpointDataset(filepath=str(given.folder)).save(content)
     size = sum(file.stat().st_size for file in given.folder.iterdir()) / 1e6
     print(f"{given.folder}: {size:.1f} MB")
