@@ -46,7 +46,9 @@ def observe(
         if state.window:
             _close(model, state, done[number])
         view = state.history.observe()
-        kept = _seen(model, view.frame, cells[number], images[number], known[number], points[number])
+        kept = _seen(
+            model, (state.views, view.frame), cells[number], images[number], known[number], points[number]
+        )
         if view.opens:
             _open(model, state, view)
         _show(model, state, view, kept, cells[number])
@@ -72,15 +74,15 @@ def _close(model: ActionDialogue, state: DialogueState, done: Sequence[int] | No
 
 
 def _seen(
-    model: ActionDialogue, time: int, cells: Tensor, frame: Tensor, feature: Tensor, points: Any
+    model: ActionDialogue, when: tuple[int, int], cells: Tensor, frame: Tensor, feature: Tensor, points: Any
 ) -> Seen:
-    """What is kept of a view."""
+    """What is kept of a view; ``when``: its number and time."""
     voxels = model.action.context.voxels
     again = model.drawer is not None or (voxels is not None and voxels.source == "vggt")
     given = points[None] if voxels is not None and voxels.source == "given" and points is not None else None
     places = None if given is None else model.memory_points(frame[None], given)
     return Seen(
-        time,
+        *when,
         model.slow(cells[None])[0],
         frame if again else None,
         feature if model.drawer is not None else None,
@@ -132,6 +134,7 @@ def _show(model: ActionDialogue, state: DialogueState, view: View, kept: Seen, c
         state.row.show(model.summary_span(frames, features, state.instruction, ages))
     state.row.say(ids[place + 1 :])
     state.seen = remember(state.seen, kept, model.action.context.history)
+    state.views += 1
 
 
 @torch.no_grad()

@@ -1,11 +1,12 @@
 """What a running dialogue holds: the tokens of its window, what was read of them, and the views it remembers.
 
 Invariant: all of it is bounded: the window by its turns, the remembered views by ``history``; thinning keeps
-them spread over the whole episode, its first view among them.
+them evenly spread over the whole episode, its first view among them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -23,12 +24,14 @@ class Seen:
     """What is kept of a view.
 
     Attributes:
+        number: of the view in the episode, from 0.
         time: actions done before it.
         slow: its tokens as memory [m, m, D].
         frame, feature: as they were given [3, S, S] and [C, g, g]; None if nothing needs them again.
         points: places that the memory's tokens show [m, m, 3]; None if unknown.
     """
 
+    number: int
     time: int
     slow: Tensor
     frame: Tensor | None = None
@@ -56,6 +59,7 @@ class DialogueState:
         cache: of the first ``read`` tokens of the row.
         reply: what was said to the present view; None = nothing yet. reply_at: where it begins in the row.
         pruned: memory tokens that this window leaves out, and how many there would be.
+        views: how many were shown.
     """
 
     instruction: str
@@ -69,6 +73,7 @@ class DialogueState:
     reply: tuple[int, ...] | None = None
     reply_at: int = 0
     pruned: tuple[int, int] = (0, 0)
+    views: int = 0
 
     @property
     def tokens(self) -> int:
@@ -84,10 +89,11 @@ class DialogueState:
 
 
 def remember(seen: list[Seen], view: Seen, limit: int) -> list[Seen]:
-    """Views with a new one; of ``limit`` earlier ones every second is forgotten first."""
-    if len(seen) >= limit:
-        seen = seen[::2]
-    return [*seen, view]
+    """At most ``limit`` views: the new one, and of those before every n-th, n the least power of 2 that fits."""
+    stride = 1
+    while math.ceil(view.number / stride) > limit - 1:
+        stride *= 2
+    return [*(earlier for earlier in seen if earlier.number % stride == 0), view]
 
 
 def recalled(seen: Sequence[Seen], times: Sequence[int]) -> list[Seen]:

@@ -63,16 +63,14 @@ def cell_points(
     height, width = depth.shape
     camera = PinholeCamera(width=width, height=height, hfov=hfov)
     points = unproject(np.asarray(depth, np.float64), camera, np.asarray(pose, np.float64))  # [H, W, 3]
-    rows, columns = (((np.arange(grid) + 0.5) * side / grid).astype(int) for side in (height, width))
-    middle = points[np.ix_(rows, columns)].astype(np.float32)
-    middle[~(depth[np.ix_(rows, columns)] > 0)] = np.nan
-    return middle
+    points[~(depth > 0)] = np.nan
+    return regrid(points, grid).astype(np.float32)
 
 
 def regrid(points: NDArray[np.floating], grid: int) -> NDArray[np.floating]:
-    """Points [..., P, P, 3] on a grid of another size, the nearest to the middle of each cell."""
-    places = ((np.arange(grid) + 0.5) * points.shape[-2] / grid).astype(int)
-    return points[..., places[:, None], places, :]
+    """Of points [..., H, W, 3] those in the middle of each of ``grid`` x ``grid`` cells."""
+    rows, columns = (((np.arange(grid) + 0.5) * side / grid).astype(int) for side in points.shape[-3:-1])
+    return points[..., rows[:, None], columns, :]
 
 
 @torch.no_grad()
