@@ -115,19 +115,21 @@ def test_dialogues_side_by_side_say_what_each_would_say_alone(model: ActionDialo
 
 def test_context_cache_and_memory_are_bounded() -> None:
     model = world.toy_dialogue(context={"history": 8})
-    state, tokens, size = model.start(world.INSTRUCTION), [], []
+    state, tokens = model.start(world.INSTRUCTION), []
+    window, memory, history = world.DIALOGUE.turns, world.DIALOGUE.history, 8
     for turn in range(60):
         model.observe(state, *view("one", turn % 40), done=(1, 1) if turn else None)
         model.act(state)
         tokens.append(state.tokens)
-        size.append(state.bytes)
-        assert len(state.seen) <= 8
+        assert len(state.seen) <= history
         assert len(state.cache) <= state.tokens
         assert all(a.time < b.time for a, b in zip(state.seen, state.seen[1:], strict=False))
         assert state.seen[0].time == 0
-    reply = world.DIALOGUE.actions_per_turn  # the last one may be shorter
-    assert max(tokens[30:]) <= max(tokens[:30]) + reply
-    assert max(size[30:]) <= max(size[:30]) + reply * state.cache.bytes / len(state.cache)
+        views = (window + memory + history) * state.seen[0].bytes
+        width = 4 * model.language.width  # bytes of a token
+        spans = sum(block >= 0 for block in state.row.block) * width
+        assert state.bytes <= state.tokens * state.cache.bytes / len(state.cache) + spans + views
+    assert max(tokens[30:]) <= max(tokens[:30]) + world.DIALOGUE.actions_per_turn  # replies differ in length
 
 
 def test_the_present_is_never_memory() -> None:
