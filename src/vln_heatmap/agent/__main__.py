@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Serve until Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m vln_heatmap.agent", description=__doc__)
     parser.add_argument("--policy", choices=sorted(POLICIES), required=True)
-    parser.add_argument("--checkpoint", help="folder of a trained model; the newest one by default")
+    parser.add_argument("--checkpoint", help="folder of a trained action dialogue, for the policy model")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets the whole network ask for actions")
     parser.add_argument("--port", type=int, default=8765)
     parser.add_argument("--sessions", type=int, default=ServerLimits.sessions)

@@ -6,6 +6,7 @@ over; a call that is refused changes nothing.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,24 @@ class VLNAgent:
             raise ValueError("this policy needs the simulator's expert and cannot act on its own")
         self.policy, self.max_steps = policy, max_steps
         self._steps: int | None = None  # taken in this episode; None if there is none
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, *, device: str = "cpu", max_steps: int = 500) -> VLNAgent:
+        """The agent of a trained action dialogue.
+
+        Args:
+            path: checkpoint folder.
+            device: torch device.
+            max_steps: actions after which the agent stops by itself.
+
+        Raises:
+            MissingCheckpointError, CorruptCheckpointError, CheckpointMismatchError: as they say.
+        """
+        from vln_heatmap.datasets.checkpoint import Checkpoint
+        from vln_heatmap.nodes.navigation.dialogue_policy import dialogue_policies
+
+        make = dialogue_policies(Checkpoint.open(path, made_by="navigation"), device=device)
+        return cls(make(), max_steps=max_steps)
 
     @property
     def steps(self) -> int:

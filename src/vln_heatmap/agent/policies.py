@@ -7,11 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from vln_heatmap.datasets.checkpoint import Checkpoint
+from vln_heatmap.nodes.navigation.dialogue_policy import dialogue_policies
 from vln_heatmap.nodes.navigation.policy import ForwardOnly, Policy, RandomActions
 
 Maker = Callable[[], Policy]
-#: By name: given a checkpoint (None = the newest), what makes each session's policy.
+
+
+def _model(checkpoint: str | None) -> Maker:
+    if checkpoint is None:
+        raise ValueError(
+            "the policy 'model' needs the folder of a checkpoint that the navigation stage has made"
+        )
+    return dialogue_policies(Checkpoint.open(checkpoint, made_by="navigation"))
+
+
+#: By name: given a checkpoint, what makes each session's policy.
 POLICIES: dict[str, Callable[[str | None], Maker]] = {
+    "model": _model,
     "forward_only": lambda _: ForwardOnly,
     "random": lambda _: RandomActions,
 }

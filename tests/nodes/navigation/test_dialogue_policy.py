@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import synthetic
+import torch
+from dialogue_world import toy_dialogue
 from navigation_world import PARAMS, MemoryStore, episodes, picture
 
-from vln_heatmap.nodes.navigation.dialogue_policy import DialoguePolicy, first_actions, until_stop
+from vln_heatmap.agent import Observation, VLNAgent
+from vln_heatmap.datasets.checkpoint import Checkpoint, CheckpointDataset
+from vln_heatmap.nodes.model.dialogue_checkpoint import dialogue_meta
+from vln_heatmap.nodes.navigation.dialogue_policy import (
+    DialoguePolicy,
+    dialogue_policies,
+    first_actions,
+    seen_points,
+    trained_policies,
+    until_stop,
+    weights_fingerprint,
+)
 from vln_heatmap.nodes.navigation.rollout import Entrant, roll_out
 
 
@@ -112,3 +127,80 @@ def test_first_actions_keep_their_replies():
     assert first_actions([[1, 2], [3]], 2) == [[1, 2]]
     assert first_actions([[1, 2]], 0) == []
     assert first_actions([], 3) == []
+
+
+# --- a real dialogue from a checkpoint ------------------------------------------------------------------------
+
+
+class Colours:
+    """In place of the frozen encoder: mean colours of cells, repeated to as many channels as the toy has."""
+
+    def to(self, device):
+        return self
+
+    def encode(self, images):
+        cells = torch.nn.functional.adaptive_avg_pool2d(images.float() / 64 - 2, synthetic.GRID)
+        return cells.repeat(1, synthetic.CHANNELS // 3, 1, 1)
+
+
+@pytest.fixture
+def checkpoint(tmp_path, monkeypatch) -> Checkpoint:
+    monkeypatch.setattr("vln_heatmap.nodes.model.encoder2d.make_encoder", lambda params: Colours())
+    return stored(tmp_path / "one", sharp=8.0)
+
+
+def stored(folder, **options) -> Checkpoint:
+    torch.manual_seed(0)
+    model = toy_dialogue(**options)
+    dataset = CheckpointDataset(filepath=str(folder))
+    meta = dialogue_meta(model, synthetic.TOKENIZER)
+    dataset.save({"state_dict": model.state_dict(), "meta": meta})
+    return dataset.load()
+
+
+def walked(walker, **changes):
+    params = PARAMS.model_copy(update={"max_steps": 20, **changes})
+    return roll_out({"it": Entrant(walker, episodes()[:4])}, MemoryStore(), params)["it"]
+
+
+def test_a_trained_dialogue_walks_the_same_cached_or_not_alone_or_in_company(checkpoint):
+    together = walked(dialogue_policies(checkpoint)())
+    assert len({tuple(record.actions) for record in together}) > 1
+    assert walked(dialogue_policies(checkpoint, cached=False)()) == together
+    assert walked(dialogue_policies(checkpoint)(), slots=1) == together
+    for record in together:
+        assert list(chain.from_iterable(record.notes["said"])) == record.actions
+
+
+def test_the_agent_does_what_the_policy_does(checkpoint):
+    agent, views = VLNAgent.from_checkpoint(checkpoint.path), [picture(level) for level in range(0, 240, 20)]
+    policy = dialogue_policies(checkpoint)()
+    policy.reset(["go to the door"], seeds=[0])
+    agent.reset("go to the door")
+    for view in views:
+        (expected,) = policy.act([view], [False])
+        assert agent.act(view) == expected
+        if expected == 0:
+            break
+
+
+def test_weights_and_settings_have_a_fingerprint(checkpoint, tmp_path):
+    again, other = stored(tmp_path / "two", sharp=8.0), stored(tmp_path / "three", sharp=4.0)
+    wider = stored(tmp_path / "four", sharp=8.0, context={"fast": 1})
+    prints = [weights_fingerprint(each) for each in (checkpoint, again, other, wider)]
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 3
+
+
+def test_policies_of_both_stages_by_name(checkpoint):
+    assert list(trained_policies(checkpoint)) == ["model"]
+    assert list(trained_policies(checkpoint, checkpoint)) == ["model", "before_cotraining"]
+
+
+def test_points_need_depth_and_pose():
+    flat = Observation(np.zeros((4, 4, 3), np.uint8), np.full((4, 4), 2.0, np.float32), np.eye(4))
+    points = seen_points(flat, hfov=90.0, grid=2)
+    assert points[..., 2].tolist() == [[2, 2], [2, 2]]
+    assert points[0, 0, 0] < 0 < points[0, 1, 0]
+    with pytest.raises(ValueError, match=r"navigation\.depth"):
+        seen_points(picture(), hfov=90.0, grid=2)

@@ -6,8 +6,11 @@ exactly its actions, and an action that was never done (because the episode ende
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -94,6 +97,67 @@ class DialoguePolicy:
                 raise ValueError("a dialogue must answer a view with at least one action, got none")
             episode.state, episode.left = state, list(said)
             episode.replies.append(list(said))
+
+
+def dialogue_policies(
+    checkpoint: Any, *, device: str = "cpu", hfov: float = 90.0, cached: bool = True
+) -> Callable[[], DialoguePolicy]:
+    """What makes policies of a trained action dialogue, all of which share its weights.
+
+    Args:
+        checkpoint: ``Checkpoint`` of an ``ActionDialogue``.
+        device: torch device.
+        hfov: of the camera in degrees; for memory that is pruned by depth and pose.
+        cached: see ``DialoguePolicy``.
+
+    Raises:
+        CheckpointMismatchError: it is of something else, or of another version.
+    """
+    from vln_heatmap.nodes.model.dialogue_checkpoint import dialogue_from_checkpoint
+    from vln_heatmap.nodes.model.encoder2d import make_encoder
+
+    dialogue = dialogue_from_checkpoint(checkpoint).to(device)
+    voxels, grid = dialogue.action.context.voxels, dialogue.action.context.memory_grid
+    given = voxels is not None and voxels.source == "given"
+    return partial(
+        DialoguePolicy,
+        dialogue,
+        make_encoder(dialogue.params.encoder).to(device),
+        resolution=dialogue.params.vggt.resolution,
+        fingerprint=weights_fingerprint(checkpoint),
+        points=partial(seen_points, hfov=hfov, grid=grid) if given else None,
+        cached=cached,
+    )
+
+
+def trained_policies(checkpoint: Any, before: Any = None) -> dict[str, DialoguePolicy]:
+    """The policy of a checkpoint as "model", and that of the stage before as "before_cotraining".
+
+    Args:
+        checkpoint, before: ``Checkpoint`` of an ``ActionDialogue``; ``before`` may be missing.
+    """
+    named = {"model": checkpoint, "before_cotraining": before}
+    return {name: dialogue_policies(each)() for name, each in named.items() if each is not None}
+
+
+def weights_fingerprint(checkpoint: Any) -> str:
+    """Changes with the weights, the context and the wording of a ``Checkpoint`` of an action dialogue."""
+    settings = json.dumps([checkpoint.meta.get(key) for key in ("action", "dialogue")], sort_keys=True)
+    with (checkpoint.path / "model.safetensors").open("rb") as file:
+        return f"{hashlib.file_digest(file, 'sha256').hexdigest()} {settings}"
+
+
+def seen_points(observation: Observation, *, hfov: float, grid: int) -> NDArray[np.floating]:
+    """World points [grid, grid, 3] of a view with depth and pose.
+
+    Raises:
+        ValueError: it has none: set ``navigation.depth``.
+    """
+    from vln_heatmap.nodes.model.context.voxels import cell_points
+
+    if observation.depth is None or observation.camera_to_world is None:
+        raise ValueError("this dialogue prunes its memory by depth and pose: set navigation.depth: true")
+    return cell_points(observation.depth, observation.camera_to_world, hfov, grid)
 
 
 def until_stop(reply: Sequence[int]) -> list[int]:
