@@ -144,6 +144,7 @@ def weights_fingerprint(checkpoint: Any) -> str:
     """Changes with the weights, the context and the wording of a ``Checkpoint`` of an action dialogue."""
     settings = json.dumps([checkpoint.meta.get(key) for key in ("action", "dialogue")], sort_keys=True)
     with (checkpoint.path / "model.safetensors").open("rb") as file:
+        file.seek(int.from_bytes(file.read(8), "little"), 1)  # the header: its entries come in any order
         return f"{hashlib.file_digest(file, 'sha256').hexdigest()} {settings}"
 
 
