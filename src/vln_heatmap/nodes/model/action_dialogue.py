@@ -180,18 +180,18 @@ class ActionDialogue(nn.Module):
             return vggt_points(self.vggt, frames.float() / 255, grid)
         return None if given is None else regrid(given, grid)
 
-    def summary_span(self, frames: Tensor, features: Tensor, instruction: str, ages: Tensor) -> Span:
-        """What the heatmaps of a view say of its K keyframes.
+    def summary_spans(self, frames: Tensor, features: Tensor, instruction: str, ages: Tensor) -> list[Span]:
+        """What the heatmaps of M views say of their K keyframes.
 
         Args:
-            frames, features: of the keyframes and then the view [K + 1, ...].
+            frames, features: of the keyframes and then the view [M, K + 1, ...].
             instruction: what the heatmaps are about.
-            ages: actions between each keyframe and the view [K].
+            ages: actions between each keyframe and its view [M, K].
         """
-        images, known = frames[None].float() / 255, features[None].float()
-        numbers = summarised(self.drawer, images, known, [instruction], self.action.summary)  # [1, K, n]
-        tokens = self.context.summaries(numbers)[0] + self.context.times(ages)  # [K, D]
-        return Span(tokens, line_places(len(tokens)), len(tokens))
+        texts = [instruction] * len(frames)
+        numbers = summarised(self.drawer, frames.float() / 255, features.float(), texts, self.action.summary)
+        tokens = self.context.summaries(numbers) + self.context.times(ages)  # [M, K, D]
+        return [Span(own, line_places(len(own)), len(own)) for own in tokens]
 
     # --- learning -------------------------------------------------------------------------------------------
 

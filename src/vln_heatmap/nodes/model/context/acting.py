@@ -131,7 +131,8 @@ def _show(model: ActionDialogue, state: DialogueState, view: View, kept: Seen, c
         ages = torch.tensor([float(kept.time - seen.time) for seen in drawn[:-1]], device=model.device)
         frames = torch.stack([seen.frame for seen in drawn if seen.frame is not None])
         features = torch.stack([seen.feature for seen in drawn if seen.feature is not None])
-        state.row.show(model.summary_span(frames, features, state.instruction, ages))
+        for span in model.summary_spans(frames[None], features[None], state.instruction, ages[None]):
+            state.row.show(span)
     state.row.say(ids[place + 1 :])
     state.seen = remember(state.seen, kept, model.action.context.history)
     state.views += 1

@@ -90,6 +90,7 @@ def _row(model: ActionDialogue, sample: _Sample) -> tuple[Row, Span | None]:
         if len(sample.cells) > sample.remembered
         else sample.cells[:0]
     )
+    told = _summaries(model, sample)
     shown, begun = 0, 0
     for place, token in enumerate(sample.ids):
         if token not in (model.writer.image_id, model.writer.memory_id):
@@ -101,8 +102,8 @@ def _row(model: ActionDialogue, sample: _Sample) -> tuple[Row, Span | None]:
             row.show(memory)
         else:
             row.show(grid_span(fast[shown : shown + 1]))
-            if model.drawer is not None and sample.task == "navigation":
-                row.show(_summary(model, sample, sample.remembered + shown))
+            if told:
+                row.show(told[shown])
             shown += 1
     row.say(sample.ids[begun:], sample.labels[begun:])
     return row, memory
@@ -116,7 +117,12 @@ def _memory(model: ActionDialogue, sample: _Sample) -> Span:
     return model.memory_span(model.slow(sample.cells[past]), begin - sample.times[past], points)
 
 
-def _summary(model: ActionDialogue, sample: _Sample, view: int) -> Span:
-    frames = drawn_from(view, model.action.summary.keyframes)
-    ages = sample.times[view] - sample.times[frames[:-1]]
-    return model.summary_span(sample.frames[frames], sample.features[frames], str(sample.instruction), ages)
+def _summaries(model: ActionDialogue, sample: _Sample) -> list[Span]:
+    """What the heatmaps of the views after the memory say; nothing where none are drawn."""
+    views = range(sample.remembered, len(sample.times))
+    if model.drawer is None or sample.task != "navigation" or not views:
+        return []
+    drawn = torch.tensor([drawn_from(view, model.action.summary.keyframes) for view in views])  # [M, K + 1]
+    times = sample.times[drawn.to(sample.times.device)]
+    frames, features = (x[drawn.to(x.device)] for x in (sample.frames, sample.features))
+    return model.summary_spans(frames, features, str(sample.instruction), times[:, -1:] - times[:, :-1])
