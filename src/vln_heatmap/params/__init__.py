@@ -57,6 +57,7 @@ from vln_heatmap.params.navigation import (
     NavigationParams,
     VideoSheetParams,
 )
+from vln_heatmap.params.navigation_model import ActionModelParams, DialogueStageParams
 from vln_heatmap.params.sensor import FeatureParams, SensorParams
 from vln_heatmap.params.simulation import (
     AgentParams,
@@ -87,6 +88,7 @@ __all__ = [
     "LOSS_NEEDS",
     "LOSS_SETS",
     "AblateParams",
+    "ActionModelParams",
     "AgentParams",
     "CameraParams",
     "CollectParams",
@@ -94,6 +96,7 @@ __all__ = [
     "ConvergenceParams",
     "DaggerParams",
     "DataQualityParams",
+    "DialogueStageParams",
     "Dinov3Params",
     "Encoder2dParams",
     "EpisodeParams",
