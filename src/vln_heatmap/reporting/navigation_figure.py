@@ -42,7 +42,8 @@ def navigation_plot(policies: Mapping[str, Mapping[str, Any]], *, title: str = "
                 if groups.get(group, {}).get(key) is not None:
                     _mark(axes, groups[group], key, row + offset, colour)
         if key not in ("ne", "collisions"):
-            axes.set_xlim(-0.04, 1.04)
+            axes.set_xlim(-0.06, 1.06)
+            axes.set_xticks([0, 0.5, 1], ["0", "½", "1"])
         axes.set_title(f"{name} {'→' if more else '←'}", fontsize=9, color=INK)
         axes.set_ylim(-0.6, len(names) - 0.4)
         axes.grid(axis="x", color=GRID, lw=0.8)

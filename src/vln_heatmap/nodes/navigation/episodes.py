@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from vln_heatmap.datasets.sequence_files import depth_to_millimetres
 from vln_heatmap.nodes.executors import stream_results
 from vln_heatmap.nodes.metrics.navigation import path_length
 from vln_heatmap.nodes.navigation.dialogues import GOAL_PHRASES
@@ -27,14 +28,14 @@ from vln_heatmap.nodes.navigation.expert import Expert
 from vln_heatmap.params import AgentParams
 from vln_heatmap.params.navigation import EpisodeParams, NavigationParams
 from vln_heatmap.simulation.instructions import Phrase, object_phrases
-from vln_heatmap.simulation.recording import Mount, record
+from vln_heatmap.simulation.recording import Mount, camera_pose
 from vln_heatmap.simulation.relations import Thing
 from vln_heatmap.simulation.routes import describe_route, distance, landmarks
 from vln_heatmap.simulation.scene import STRUCTURE, Instance, Scene
 from vln_heatmap.simulation.simulators.base import STOP, AgentState, NoNavigableFloorError, Simulator
-from vln_heatmap.simulation.take import Take
 from vln_heatmap.simulation.trajectories import Walk, WalkStep
 from vln_heatmap.simulation.trajectories.walks import as_point, bearing
+from vln_heatmap.simulation.visibility import visible_instances
 
 logger = logging.getLogger(__name__)
 
@@ -144,8 +145,10 @@ def _episodes_of(
     rng = np.random.default_rng([wanted.seed, source.seed or 0])
     phrases = house_phrases(scene)
     floor = sim.navigable_points(_SPACING)  # [N, 3]
+    first = (source.seed or 0) % _HOUSES * wanted.per_house  # number over all houses
     for number in range(wanted.per_house):
-        named = int((number + 1) * wanted.objects + 1e-9) > int(number * wanted.objects + 1e-9)
+        share = np.array([first + number, first + number + 1]) * wanted.objects + 1e-9
+        named = int(share[1]) > int(share[0])
         for _ in range(_TRIES):
             episode = _try(sim, scene, floor, phrases if named else None, wanted, params, rng)
             if episode is not None:
@@ -276,15 +279,23 @@ def route_text(
     rng: np.random.Generator,
 ) -> str:
     """The walk in words, from what its camera sees on the way; "" if the thing at its end cannot be named."""
-    mount = Mount(params.agent.camera_height, 0.0)
-    filmed = record(
-        sim, scene, Take(walk), rng, sequence_id="route", mount=mount, fps=1.0, instructions=0, details={}
-    )
-    names = landmarks(scene.instances, filmed.frames, image_pixels=sim.camera.width * sim.camera.height)
-    return (
-        describe_route(names, scene.rooms, filmed.frames, rng, goal=thing.id).text
-        if thing.id in names
-        else ""
+    frames = _seen_on(sim, walk, params.agent.camera_height)
+    names = landmarks(scene.instances, frames, image_pixels=sim.camera.width * sim.camera.height)
+    return describe_route(names, scene.rooms, frames, rng, goal=thing.id).text if thing.id in names else ""
+
+
+def _seen_on(sim: Simulator, walk: Walk, height: float) -> pd.DataFrame:
+    """What of a frame table a route is told from: states, actions, and what each view shows how large."""
+    states = [Mount(height, 0.0).state(step) for step in walk.steps]
+    views = [sim.render(camera_pose(state)) for state in states]
+    seen = [visible_instances(view.instance, depth_to_millimetres(view.depth)) for view in views]
+    return pd.DataFrame(
+        {
+            "state": states,
+            "action": [step.action for step in walk.steps],
+            "moved_ids": [()] * len(states),
+            **{name: [each[name] for each in seen] for name in ("visible_ids", "visible_pixels")},  # type: ignore[literal-required]
+        }
     )
 
 
