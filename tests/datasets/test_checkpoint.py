@@ -295,3 +295,41 @@ def test_the_catalog_is_built_without_torch():
         "assert not {'torch', 'safetensors', 'accelerate'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+# --- the checkpoint of the package ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A reference checkpoint as the package has one."""
+    folder = tmp_path / "package" / "reference"
+    folder.parent.mkdir()
+    CheckpointDataset(filepath=str(folder)).save(checkpoint_of(Tied(), origin="package"))
+    monkeypatch.setattr("vln_heatmap.datasets.checkpoint.REFERENCE", folder)
+    return folder
+
+
+def at_home(folder: Path, version: str | None = None) -> CheckpointDataset:
+    return CheckpointDataset(filepath=str(folder / "finetuned"), home="finetuned", version=Version(version, None))
+
+
+def test_the_reference_stands_in_until_a_model_is_trained(tmp_path: Path, shipped: Path):
+    assert at_home(tmp_path).load().path == shipped
+    assert not at_home(tmp_path).exists()  # so that --only-missing-outputs trains
+    dataset(tmp_path, save="v1").save(checkpoint_of(Tied()))
+    assert at_home(tmp_path).load().path == tmp_path / "finetuned" / "v1" / "finetuned"
+
+
+def test_the_reference_never_hides_a_wrong_path_or_version(tmp_path: Path, shipped: Path):
+    elsewhere = CheckpointDataset(filepath=str(tmp_path / "tuned"), home="finetuned", version=Version(None, None))
+    for wrong in (elsewhere, at_home(tmp_path, "v7"), dataset(tmp_path)):
+        with pytest.raises(MissingCheckpointError):
+            wrong.load()
+
+
+def test_the_reference_can_be_asked_for_by_name(tmp_path: Path, shipped: Path):
+    assert Checkpoint.open("reference").path == shipped
+    dataset(tmp_path, save="v1").save(checkpoint_of(Tied()))
+    named = CheckpointDataset(filepath=str(tmp_path / "reference"), home="finetuned", version=Version(None, None))
+    assert named.load().path == shipped

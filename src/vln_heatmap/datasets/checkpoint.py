@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 _WEIGHTS, _STATE = "model.safetensors", "state.json"
 _LOG = logging.getLogger(__name__)
+#: The checkpoint that ships with the package, and the name by which it can be asked for.
+REFERENCE, REFERENCE_NAME = Path(__file__).resolve().parents[1] / "reference", "reference"
 
 
 class MissingCheckpointError(DatasetError):
@@ -54,14 +56,14 @@ class Checkpoint:
 
         Args:
             path: a checkpoint folder, the ``model.safetensors`` in it, or the folder of a versioned dataset,
-                of which the newest version is taken.
+                of which the newest version is taken; "reference" is the one that ships with the package.
             made_by: the stage that makes such checkpoints, for the error message.
 
         Raises:
             MissingCheckpointError: nothing is there.
             CorruptCheckpointError: a file is missing, truncated, or of a newer format.
         """
-        folder = Path(path)
+        folder = REFERENCE if str(path) == REFERENCE_NAME else Path(path)
         folder = folder.parent if folder.name == _WEIGHTS else folder
         if not (folder / _WEIGHTS).exists() and not (folder / _STATE).exists():
             versions = sorted(folder.glob(f"*/{folder.name}/{_WEIGHTS}"))
@@ -74,6 +76,15 @@ class Checkpoint:
         check_tensors(folder / _WEIGHTS)
         _ = checkpoint.meta
         return checkpoint
+
+    @classmethod
+    def newest(cls, path: str | Path) -> Checkpoint:
+        """The newest checkpoint in the folder of a versioned dataset, else the one that ships with the package."""
+        try:
+            return cls.open(path)
+        except MissingCheckpointError:
+            _LOG.info("No trained model in %s: taking the reference checkpoint of the package.", path)
+            return cls.open(REFERENCE_NAME)
 
     @cached_property
     def meta(self) -> dict[str, Any]:
@@ -142,6 +153,8 @@ class CheckpointDataset(AbstractVersionedDataset[dict[str, Any], Checkpoint]):
         filepath: folder.
         version: which version to load and save.
         made_by: stage that makes it, named when it is missing.
+        home: folder of the project's own trained models; while nothing is there, the checkpoint that ships with
+            the package is loaded in its place. Of any other folder a missing checkpoint is an error.
         metadata: for kedro plugins.
     """
 
@@ -151,13 +164,17 @@ class CheckpointDataset(AbstractVersionedDataset[dict[str, Any], Checkpoint]):
         filepath: str,
         version: Version | None = None,
         made_by: str = "finetune",
+        home: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(PurePosixPath(filepath), version)
         self._made_by = made_by
+        self._home = home is not None and Path(filepath).parts[-len(Path(home).parts) :] == Path(home).parts
         self.metadata = metadata
 
     def load(self) -> Checkpoint:
+        if self._home and not (self._version and self._version.load) and not self._exists():
+            return Checkpoint.newest(self._folder())
         return Checkpoint.open(self._folder(), made_by=self._made_by)
 
     def _folder(self) -> Path:
@@ -165,7 +182,9 @@ class CheckpointDataset(AbstractVersionedDataset[dict[str, Any], Checkpoint]):
         try:
             return Path(self._get_load_path())
         except VersionNotFoundError:
-            return Path(self._filepath)
+            folder = Path(self._filepath)
+            named = folder.name == REFERENCE_NAME and not folder.exists()  # kedro made the name a path
+            return REFERENCE if named else folder
 
     def save(self, data: dict[str, Any]) -> None:
         if set(data) != {"state_dict", "meta"}:

@@ -244,8 +244,9 @@ def test_without_a_path_the_newest_checkpoint_of_the_project_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    assert HeatmapPredictor.from_checkpoint().model.params.preset == "reference"  # that of the package
     with pytest.raises(MissingCheckpointError, match="run `kedro run --pipelines=finetune` first"):
-        HeatmapPredictor.from_checkpoint()
+        HeatmapPredictor.from_checkpoint("data/06_models/finetuned")
     folder = tmp_path / "data/06_models/finetuned"
     save(folder, "2026-01-02T00.00.00.000Z", seed=2)
     save(folder, "2026-01-01T00.00.00.000Z", seed=1)

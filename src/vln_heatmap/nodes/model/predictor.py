@@ -85,7 +85,8 @@ class HeatmapPredictor:
         """Load a model.
 
         Args:
-            path: checkpoint folder; None takes the newest of the project in the working directory.
+            path: checkpoint folder, or "reference" for the one that ships with the package; None takes the newest
+                of the project in the working directory, and the reference where there is none.
             device: torch device of the model.
             threshold: probability above which a pixel belongs to the mask.
             placement: devices of the parts, instead of ``device``.
@@ -93,7 +94,7 @@ class HeatmapPredictor:
         Raises:
             MissingCheckpointError, CorruptCheckpointError, CheckpointMismatchError: as they say.
         """
-        checkpoint = Checkpoint.open(CHECKPOINTS if path is None else path)
+        checkpoint = Checkpoint.newest(CHECKPOINTS) if path is None else Checkpoint.open(path)
         model = model_from_checkpoint(checkpoint).to(device)
         if placement is not None:
             place(model, placement)
