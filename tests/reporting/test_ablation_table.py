@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from vln_heatmap.reporting.ablation_figure import PANELS, ablation_plot
-from vln_heatmap.reporting.ablation_table import ablation_table, main, updated
+from vln_heatmap.reporting.ablation_table import TABLE, ablation_table, main
 
 
 def entry(auc: float, **more: Any) -> dict[str, Any]:
@@ -67,12 +67,12 @@ def test_the_note_says_what_was_measured() -> None:
 
 def test_only_what_stands_between_the_markers_changes() -> None:
     text = "before\n<!-- ablation -->\nold\n<!-- /ablation -->\nafter\n"
-    new = updated(text, RESULTS)
+    new = TABLE.updated(text, RESULTS)
     assert new == f"before\n<!-- ablation -->\n{ablation_table(RESULTS)}\n<!-- /ablation -->\nafter\n"
-    assert updated(new, RESULTS) == new
+    assert TABLE.updated(new, RESULTS) == new
     for broken in ("nothing", "<!-- ablation -->\nnot closed"):
         with pytest.raises(ValueError, match="needs <!-- ablation -->"):
-            updated(broken, RESULTS)
+            TABLE.updated(broken, RESULTS)
 
 
 def test_the_command_takes_the_newest_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

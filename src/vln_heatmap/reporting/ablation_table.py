@@ -1,23 +1,20 @@
 """The table of the ablation in the docs, rendered from its results file and from nothing else.
 
 ``python -m vln_heatmap.reporting.ablation_table`` prints it; ``--update docs/ablation.md`` rewrites what stands
-between ``<!-- ablation -->`` and ``<!-- /ablation -->`` in the given files. Invariant: a number in a document is
-the number in the file, and text outside the markers is never touched.
+between ``<!-- ablation -->`` and ``<!-- /ablation -->`` in the given files.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vln_heatmap.reporting.marked import MarkedTable, row
 from vln_heatmap.reporting.tables import measured_on, number
 
-RESULTS = Path("data/08_reporting/ablation_results.json")
 HEADS = (
     "variant",
     "what is changed",
@@ -30,17 +27,16 @@ HEADS = (
     "parameters",
     "training",
 )
-_BLOCK = re.compile(r"(<!-- ablation -->\n)(?P<body>.*?)(<!-- /ablation -->)", re.DOTALL)
 
 
 def ablation_table(results: Mapping[str, Any]) -> str:
     """The variants as a Markdown table in the order of the results, the reference in bold, and a note."""
     meta = results["meta"]
-    lines = [_row(HEADS), _row(["---", "---", *["---:"] * (len(HEADS) - 2)])]
+    lines = [row(HEADS), row(["---", "---", *["---:"] * (len(HEADS) - 2)])]
     for name, entry in results["variants"].items():
         cells = _cells(name, entry, meta["reference"])
         lines.append(
-            _row([f"**{cell}**" if cell else cell for cell in cells] if name == meta["reference"] else cells)
+            row([f"**{cell}**" if cell else cell for cell in cells] if name == meta["reference"] else cells)
         )
     return "\n".join([*lines, "", _note(meta)])
 
@@ -81,10 +77,6 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _row(cells: Any) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def _note(meta: Mapping[str, Any]) -> str:
     """What the numbers were measured on."""
     count = len(meta["seeds"])
@@ -96,53 +88,18 @@ def _note(meta: Mapping[str, Any]) -> str:
     )
 
 
-def updated(text: str, results: Mapping[str, Any]) -> str:
-    """The text with what stands between the markers rendered anew.
-
-    Raises:
-        ValueError: no markers, or one without the other.
-    """
-    opened, found = text.count("<!-- ablation -->"), len(_BLOCK.findall(text))
-    if not found or opened != found:
-        raise ValueError("a file to update needs <!-- ablation --> and, after it, <!-- /ablation -->")
-    return _BLOCK.sub(lambda match: f"{match[1]}{ablation_table(results)}\n{match[3]}", text)
-
-
-def newest(path: Path) -> Path:
-    """A results file, or the newest version in the folder of a versioned one.
-
-    Raises:
-        FileNotFoundError: neither is there.
-    """
-    if path.is_file():
-        return path
-    versions = sorted(path.glob(f"*/{path.name}"))
-    if not versions:
-        raise FileNotFoundError(2, "no such file", str(path))
-    return versions[-1]
+TABLE = MarkedTable(
+    name="ablation",
+    module="vln_heatmap.reporting.ablation_table",
+    stage="ablate",
+    results=Path("data/08_reporting/ablation_results.json"),
+    render=ablation_table,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line: print the table, or update files."""
-    parser = argparse.ArgumentParser(
-        prog="python -m vln_heatmap.reporting.ablation_table", description=__doc__
-    )
-    parser.add_argument("results", nargs="?", type=Path, default=RESULTS, help="results file or its folder")
-    parser.add_argument("--update", nargs="+", type=Path, default=[], metavar="FILE", help="files to rewrite")
-    options = parser.parse_args(arguments)
-    try:
-        results = json.loads(newest(options.results).read_text(encoding="utf-8"))
-        if not options.update:
-            print(ablation_table(results))
-        for file in options.update:
-            file.write_text(updated(file.read_text(encoding="utf-8"), results), encoding="utf-8")
-    except FileNotFoundError as error:
-        print(f"{error.filename} does not exist; run `kedro run --pipelines=ablate` first", file=sys.stderr)
-        return 1
-    except (ValueError, KeyError) as error:
-        print(f"cannot render the table: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return TABLE.command(__doc__, arguments)
 
 
 if __name__ == "__main__":
