@@ -87,6 +87,7 @@ def test_a_model_that_knows_everything_is_right_in_every_look(measured: Any) -> 
         assert section[MODEL]["iou"] > 0.95
         assert section[MODEL] == section["geometry"]
     assert results["score"] == results["mean"][MODEL]["auc"] > 0.99
+    assert results["score_all"] > 0.99
     assert results["meta"]["checkpoint"] == "2026-01-01"
 
 
@@ -172,13 +173,17 @@ def test_windows_of_walks_name_things_and_those_of_recordings_do_not() -> None:
     stored = Stored(
         {
             "plain.house_00000_00": recorded("plain.house_00000_00"),
+            "spoilt.house_00000_00": recorded("spoilt.house_00000_00"),
             "room.seq_000": recorded("room.seq_000", "instance", "state", "velocity"),
         }
     )
     samples = PARAMS.samples.model_copy(update={"everything": 0.1, "test": 4, "min_candidates": 2})
     params = PARAMS.model_copy(update={"samples": samples})
     windows = look_windows(stored, params, EVALUATE)
-    assert windows["look"].unique().tolist() == ["plain", "room"]
+    assert windows["look"].unique().tolist() == ["plain", "spoilt", "room"]
+    same = ["current", "candidates", "instruction", "keyframes"]
+    plain, spoilt = (windows.loc[windows["look"] == name, same] for name in ("plain", "spoilt"))
+    assert plain.to_dict("list") == spoilt.to_dict("list")
     rows = windows[windows["look"] == "room"]
     assert (rows["instruction"] == "").all()
     assert (rows["scene"] == "room.seq_000").all()

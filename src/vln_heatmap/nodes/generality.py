@@ -27,7 +27,6 @@ from vln_heatmap.nodes.evaluation_windows import (
     window_truth,
 )
 from vln_heatmap.nodes.features import cache_frames
-from vln_heatmap.nodes.generality_looks import look_of
 from vln_heatmap.nodes.metrics.bootstrap import (
     Difference,
     Floats,
@@ -55,8 +54,10 @@ from vln_heatmap.reporting.tables import CEILING, MODEL
 
 #: What is told of every method in every look.
 MEASURES = ("auc", "auc_within", "auc_oldest", "iou")
-#: Name of the row that is the mean over the counted looks, and the measure by which checkpoints are chosen.
-MEAN, SCORE = "mean", "auc"
+#: Name of the row that is the mean over the counted looks.
+MEAN = "mean"
+#: Windows and measure by which checkpoints are chosen: what recordings can ask, and baselines can answer.
+ASKED, SCORE = "everything", "auc"
 #: By kind of window, then by measure.
 Statistics = dict[str, dict[str, Statistic]]
 
@@ -81,10 +82,11 @@ def look_windows(sequences: Any, params: GeneralityParams, evaluate: EvaluatePar
         real = "instance" in stored.absent
         scene = key if real else str(stored.metadata["scene"])
         settings = params.samples.model_copy(update={"new_phrases": 0} if real else {})
-        recording = Recording(key, scene, "test", stored.frames, stored.metadata)
+        look, _, walk = key.partition(".")  # a walk has the same windows in all looks
+        recording = Recording(walk, scene, "test", stored.frames, stored.metadata)
         for row in finetune_rows(recording, settings, evaluate.seed):
             keyframes = sampler.sample(np.unique(row["candidates"]), evaluate.keyframes).tolist()
-            rows.append({**row, "look": look_of(key), "keyframes": keyframes})
+            rows.append({**row, "sequence_id": key, "look": look, "keyframes": keyframes})
     windows = pd.DataFrame(rows)
     if windows.empty or params.reference not in set(windows["look"]):
         raise ValueError(
@@ -269,14 +271,18 @@ def measure_looks(model: Any, looks: Any) -> tuple[dict[str, Any], pd.DataFrame]
         looks: ``Looks``.
 
     Returns:
-        ``{"score": mean AUC over the counted looks, "margin": {"over": best baseline, "value", "ci"}, "mean":
-        {method: {measure: value, measure_ci: [low, high], …}}, "looks": {look: {method: {…}}}, "meta": {…}}``,
-        and a table with columns look, counted, method, kind, metric, value, low, high.
+        ``{"score": mean AUC over the counted looks, "score_all": the same with referring windows, "margin":
+        {"over": best baseline, "value", "ci"}, "mean": {method: {measure: value, measure_ci: [low, high], …}},
+        "looks": {look: {method: {…}}}, "meta": {…}}``, all but ``score_all`` over the windows that ask for
+        everything; and a table with columns look, counted, method, kind, metric, value, low, high.
     """
     methods = {**looks.baselines, MODEL: method_statistics(answer_looks(model, looks), looks)}
     table = _table(methods, looks)
-    overall = table[table["kind"] == "all"]
-    sections = {str(look): _section(rows) for look, rows in overall.groupby("look", sort=False)}
+    kinds = {
+        kind: {str(look): _section(rows) for look, rows in part.groupby("look", sort=False)}
+        for kind, part in table.groupby("kind")
+    }
+    sections = kinds[ASKED]
     mean = sections.pop(MEAN)
     meta = {
         "data": looks.reader.sequences.version,
@@ -287,8 +293,9 @@ def measure_looks(model: Any, looks: Any) -> tuple[dict[str, Any], pd.DataFrame]
         **looks.params.model_dump(include={"seed", "keyframes", "size"}),
         **getattr(model, "origin", {}),
     }
-    results = {"score": mean[MODEL][SCORE], "margin": _margin(methods, looks), "mean": mean}
-    return {**results, "looks": sections, "meta": meta}, table
+    scores = {"score": mean[MODEL][SCORE], "score_all": kinds["all"][MEAN][MODEL][SCORE]}
+    margin = _margin(methods, looks)
+    return {**scores, "margin": margin, "mean": mean, "looks": sections, "meta": meta}, table
 
 
 def _table(methods: Mapping[str, Mapping[str, Statistics]], looks: Looks) -> pd.DataFrame:
@@ -317,7 +324,7 @@ def _mean(by_look: Mapping[str, Statistics], kind: str, key: str, looks: Looks) 
 def _margin(methods: Mapping[str, Mapping[str, Statistics]], looks: Looks) -> dict[str, Any]:
     """How far the model's mean is above that of the best baseline, with a paired interval."""
     weights = looks.weights()
-    means = {name: _mean(by_look, "all", SCORE, looks) for name, by_look in methods.items()}
+    means = {name: _mean(by_look, ASKED, SCORE, looks) for name, by_look in methods.items()}
     rivals = {n: value(s, weights.shape[1]) or 0.0 for n, s in means.items() if n not in (MODEL, CEILING)}
     best = max(rivals, key=lambda name: rivals[name])
     difference = Difference(means[MODEL], means[best])

@@ -60,7 +60,7 @@ class GeneralityParams(Params):
     rgbd: RgbdParams = Field(RgbdParams(stride=5, length=40, sequences=6, width=128))
     samples: FinetuneSampleParams = Field(
         FinetuneSampleParams(
-            test=3, everything=0.5, phrases=0.5, route=0, reasoning=0, new_phrases=24, new_questions=0
+            test=4, everything=0.67, phrases=0.33, route=0, reasoning=0, new_phrases=24, new_questions=0
         ),
         description="``test`` are current views of a walk",
     )

@@ -55,7 +55,12 @@ def generality_plot(results: Mapping[str, Any]) -> Figure:
     figure.legend(
         shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown), frameon=False, fontsize=8
     )
-    figure.suptitle("Looks that training never saw", fontsize=11, color=INK, fontweight="bold")
+    figure.suptitle(
+        "Looks that training never saw: where is anything that a keyframe saw?",
+        fontsize=11,
+        color=INK,
+        fontweight="bold",
+    )
     return figure
 
 
