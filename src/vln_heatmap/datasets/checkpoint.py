@@ -79,7 +79,7 @@ class Checkpoint:
 
     @classmethod
     def newest(cls, path: str | Path) -> Checkpoint:
-        """The newest checkpoint in the folder of a versioned dataset, else the one that ships with the package."""
+        """The newest checkpoint in a versioned dataset's folder, else the one that ships with the package."""
         try:
             return cls.open(path)
         except MissingCheckpointError:

@@ -159,8 +159,8 @@ def _read_frames(folder: Path, root: Path) -> Recording:
         files = [path, folder / f"{stem}.depth.png", folder / f"{stem}.pose.txt"]
         colour, depth, pose = _safe(files, root)
         shots.append(Shot(colour, depth, pose))
-    files = (place / "camera-intrinsics.txt" for place in (folder, folder.parent) if _within(place, root))
-    return Recording(folder, "frames", tuple(shots), colour=_camera(files, 3, root))
+    places = [place / "camera-intrinsics.txt" for place in (folder, folder.parent) if _within(place, root)]
+    return Recording(folder, "frames", tuple(shots), colour=_camera(places, 3, root))
 
 
 def _has_folders(folder: Path) -> bool:
@@ -175,7 +175,10 @@ def _read_folders(folder: Path, root: Path) -> Recording:
     numbers = sorted(set.intersection(*map(set, listed.values())))
     if not numbers:
         raise RefusedError(folder, "no frame has files in color, depth and pose")
-    shots = [Shot(*_safe([listed[name][n] for name in ("color", "depth", "pose")], root)) for n in numbers]
+    shots = []
+    for number in numbers:
+        picture, metres, pose = _safe([listed[name][number] for name in ("color", "depth", "pose")], root)
+        shots.append(Shot(picture, metres, pose))
     colour, depth = (
         _camera([folder / "intrinsic" / f"intrinsic_{n}.txt"], 4, root) for n in ("color", "depth")
     )
