@@ -46,7 +46,7 @@ class GeneralityParams(Params):
     seed: int = Field(9001, ge=1, le=900_000, description="of houses, walks and cameras; not that of collect")
     scenes: int = Field(6, ge=2, le=10_000, description="houses; every look films the same ones")
     walks_per_scene: int = Field(2, ge=1, le=1000)
-    length: tuple[int, int] = Field((20, 28), description="least and greatest frames of a walk")
+    length: tuple[int, int] = Field((18, 24), description="least and greatest frames of a walk")
     scenarios: dict[str, Annotated[float, Field(gt=0)]] = Field(
         {"random_exploration": 1.0, "systematic_sweep": 1.0, "object_focused": 1.0}, min_length=1
     )
@@ -60,7 +60,7 @@ class GeneralityParams(Params):
     rgbd: RgbdParams = Field(RgbdParams(stride=5, length=40, sequences=6, width=128))
     samples: FinetuneSampleParams = Field(
         FinetuneSampleParams(
-            test=4, everything=0.67, phrases=0.33, route=0, reasoning=0, new_phrases=24, new_questions=0
+            test=3, everything=0.67, phrases=0.33, route=0, reasoning=0, new_phrases=24, new_questions=0
         ),
         description="``test`` are current views of a walk",
     )
