@@ -173,9 +173,14 @@ def test_a_rollback_goes_on_from_the_best_averaged_weights() -> None:
 
     class Watched(toy_epochs.WeightedLoss):
         def begin(self, plan: Any, model: Any) -> Any:
+            self.model = model
             at_start[plan.epoch] = model.out.weight.detach().clone()
             return super().begin(plan, model)
 
+        def rolled_back(self) -> None:
+            told.append(self.model.out.weight.detach().clone())
+
+    told: list[torch.Tensor] = []
     averaged: list[torch.Tensor] = []
 
     def validate(model: Any) -> dict[str, float]:
@@ -186,6 +191,8 @@ def test_a_rollback_goes_on_from_the_best_averaged_weights() -> None:
     result = toy_epochs.run(director=director, loss_fn=Watched(), validate=validate)
     assert torch.equal(at_start[3], averaged[1])  # the best so far, though the last epoch had others
     assert not torch.equal(at_start[2], averaged[1])
+    assert len(told) == 1  # the loss hears of it, when the model has them
+    assert torch.equal(told[0], averaged[1])
     assert result.best is not None
     assert result.best.step == 8
 

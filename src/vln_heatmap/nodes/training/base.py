@@ -56,6 +56,9 @@ class EpochLoss(ABC):
     def after_step(self, model: Any, numbers: Mapping[str, float]) -> None:  # noqa: B027
         """The weights were updated; ``numbers`` of the step, means over micro-batches and processes."""
 
+    def rolled_back(self) -> None:  # noqa: B027
+        """The model has the weights of an earlier step: forget what was remembered of those that it had."""
+
     def state_dict(self) -> dict[str, Tensor]:
         """Everything remembered between steps."""
         return {}

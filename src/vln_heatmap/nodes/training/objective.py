@@ -108,6 +108,9 @@ class StageLoss(EpochLoss):
             self.balancer.update(losses, found or None)
             self.step += 1
 
+    def rolled_back(self) -> None:
+        self.techniques.restart()
+
     def state_dict(self) -> dict[str, Tensor]:
         """See ``EpochLoss``."""
         balancer = {**self.balancer.state_dict(), "step": torch.tensor(self.step)} if self.balancer else {}

@@ -151,6 +151,7 @@ class Updater:
         load_weights(self.model, tensors)
         self.average.load(tensors)
         self.optimizer.state.clear()
+        self.loss.rolled_back()
 
 
 def _named(losses: Losses) -> dict[str, Tensor]:
