@@ -311,7 +311,9 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def at_home(folder: Path, version: str | None = None) -> CheckpointDataset:
-    return CheckpointDataset(filepath=str(folder / "finetuned"), home="finetuned", version=Version(version, None))
+    return CheckpointDataset(
+        filepath=str(folder / "finetuned"), home="finetuned", version=Version(version, None)
+    )
 
 
 def test_the_reference_stands_in_until_a_model_is_trained(tmp_path: Path, shipped: Path):
@@ -322,7 +324,9 @@ def test_the_reference_stands_in_until_a_model_is_trained(tmp_path: Path, shippe
 
 
 def test_the_reference_never_hides_a_wrong_path_or_version(tmp_path: Path, shipped: Path):
-    elsewhere = CheckpointDataset(filepath=str(tmp_path / "tuned"), home="finetuned", version=Version(None, None))
+    elsewhere = CheckpointDataset(
+        filepath=str(tmp_path / "tuned"), home="finetuned", version=Version(None, None)
+    )
     for wrong in (elsewhere, at_home(tmp_path, "v7"), dataset(tmp_path)):
         with pytest.raises(MissingCheckpointError):
             wrong.load()
@@ -331,5 +335,7 @@ def test_the_reference_never_hides_a_wrong_path_or_version(tmp_path: Path, shipp
 def test_the_reference_can_be_asked_for_by_name(tmp_path: Path, shipped: Path):
     assert Checkpoint.open("reference").path == shipped
     dataset(tmp_path, save="v1").save(checkpoint_of(Tied()))
-    named = CheckpointDataset(filepath=str(tmp_path / "reference"), home="finetuned", version=Version(None, None))
+    named = CheckpointDataset(
+        filepath=str(tmp_path / "reference"), home="finetuned", version=Version(None, None)
+    )
     assert named.load().path == shipped

@@ -111,7 +111,9 @@ def test_what_failed_first_is_told(tmp_path: Path) -> None:
 
 
 def test_a_process_ends_when_whoever_started_it_is_gone() -> None:
-    code = "import time; from vln_heatmap.nodes.training import worker; worker.end_with_parent(); time.sleep(99)"
+    code = (
+        "import time; from vln_heatmap.nodes.training import worker; worker.end_with_parent(); time.sleep(99)"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
     assert process.stdin is not None
     process.stdin.close()
