@@ -87,9 +87,10 @@ class UpstreamHooks:
         """
         chosen = run_params.get("load_versions") or {}  # kedro itself says if such a version does not exist
         names = sorted(name for name in pipeline.inputs() if not name.startswith(("params:", "parameters")))
-        missing = [
+        absent = [
             name for name in names if name in catalog and name not in chosen and not catalog.exists(name)
         ]
+        missing = [name for name in absent if not getattr(catalog.get(name), "stands_in", False)]
         makers = _makers(missing) if missing else {}
         if not makers:
             return

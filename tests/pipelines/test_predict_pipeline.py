@@ -84,10 +84,16 @@ def test_a_clip_that_cannot_be_used_is_one_clear_error(project: Path, given: str
     assert not (project / "data/07_model_output/prediction").exists()
 
 
-def test_without_a_model_it_says_which_stage_makes_one(project: Path) -> None:
+def test_without_a_model_the_one_of_the_package_is_taken(project: Path) -> None:
+    save_clip(project / "clip.mp4")
+    run(project, video="clip.mp4")
+    assert (project / "data/07_model_output/prediction/heatmaps.npz").is_file()
+
+
+def test_a_model_that_is_named_and_missing_is_never_replaced(project: Path) -> None:
     save_clip(project / "clip.mp4")
     with pytest.raises(MissingUpstreamError, match="run `kedro run --pipelines=finetune"):
-        run(project, video="clip.mp4")
+        run(project, video="clip.mp4", checkpoint="elsewhere/finetuned_too")
 
 
 def test_a_damaged_model_is_named(project: Path) -> None:

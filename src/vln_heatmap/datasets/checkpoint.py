@@ -172,8 +172,13 @@ class CheckpointDataset(AbstractVersionedDataset[dict[str, Any], Checkpoint]):
         self._home = home is not None and Path(filepath).parts[-len(Path(home).parts) :] == Path(home).parts
         self.metadata = metadata
 
+    @property
+    def stands_in(self) -> bool:
+        """Whether the checkpoint of the package is loaded where none is stored."""
+        return self._home and not (self._version and self._version.load)
+
     def load(self) -> Checkpoint:
-        if self._home and not (self._version and self._version.load) and not self._exists():
+        if self.stands_in and not self._exists():
             return Checkpoint.newest(self._folder())
         return Checkpoint.open(self._folder(), made_by=self._made_by)
 
