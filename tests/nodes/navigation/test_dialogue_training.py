@@ -97,10 +97,10 @@ def navigation(finetuned: Checkpoint, state: TrainingState, option: str = "plain
     return made
 
 
-def cotraining(start: Checkpoint, state: TrainingState, **changes: Any) -> Any:
+def cotraining(start: Checkpoint, state: TrainingState, batches: str = "mixed", **changes: Any) -> Any:
     dialogues = [*world.expert_dialogues(), world.question(), world.question("one", (2,))]
     held_out = [*world.expert_dialogues(11, "two"), world.question("three")]
-    mixing = MixingParams(weights={"navigation": 1.0, "vqa": 1.0})
+    mixing = MixingParams(weights={"navigation": 3.0, "vqa": 1.0}, batches=batches, block=4)
     run = train_cotraining(dialogues, held_out, world.SEQUENCES, start, mixing, stage(**changes), state, None)
     (made,) = list(run)
     return made
@@ -178,6 +178,40 @@ def test_an_interrupted_stage_ends_as_if_it_had_not_been(finetuned: Checkpoint, 
         with pytest.raises(StoppedError):
             navigation(finetuned, state, steps=4)
     resumed, again, _ = navigation(finetuned, state, steps=4)
+    assert history["loss"].tolist() == again["loss"].tolist()
+    assert all(torch.equal(resumed["state_dict"][n], t) for n, t in whole["state_dict"].items())
+
+
+def test_batches_of_one_task_each_come_by_their_shares_and_a_run_goes_on_in_them(
+    finetuned: Checkpoint, tmp_path: Path
+) -> None:
+    """Of each four batches three are navigation and one is questions, also across an interruption."""
+    content, _, _ = navigation(finetuned, TrainingState(tmp_path / "first"))
+    start = stored(tmp_path / "navigation", content)
+    tasks: list[set[str]] = []
+    original = DialogueLoss.__call__
+
+    class StoppedError(Exception):
+        pass
+
+    def noted(self: DialogueLoss, model: Any, batch: Any) -> Any:
+        if model.training:
+            tasks.append(set(batch["task"]))
+            if len(tasks) == 6:
+                raise StoppedError
+        return original(self, model, batch)
+
+    state, run = TrainingState(tmp_path / "state"), {"batches": "per_task", "steps": 8}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DialogueLoss, "__call__", noted)
+        with pytest.raises(StoppedError):
+            cotraining(start, state, **run)
+        resumed, history, _ = cotraining(start, state, **run)
+        done = [*tasks[:4], *tasks[6:]]  # saved after four steps
+        assert len(done) == 8
+        assert all(len(own) == 1 for own in done)
+        assert [sum(own == {"vqa"} for own in done[i : i + 4]) for i in (0, 4)] == [1, 1]
+    whole, again, _ = cotraining(start, TrainingState(tmp_path / "other"), **run)
     assert history["loss"].tolist() == again["loss"].tolist()
     assert all(torch.equal(resumed["state_dict"][n], t) for n, t in whole["state_dict"].items())
 

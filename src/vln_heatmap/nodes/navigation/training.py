@@ -15,7 +15,7 @@ import pandas as pd
 
 from vln_heatmap.datasets.dialogue_samples import Dialogue, VLNActionDataset
 from vln_heatmap.nodes.navigation.dialogues import dialogue_table, read_dialogues
-from vln_heatmap.nodes.navigation.mixing import CombineDataset
+from vln_heatmap.nodes.navigation.mixing import CombineDataset, make_order
 from vln_heatmap.nodes.navigation.places import WithPoints
 from vln_heatmap.nodes.training.stage import StageResult, delivered
 from vln_heatmap.nodes.training.state import digest
@@ -31,12 +31,14 @@ class DialogueData:
     Attributes:
         training: data set of training samples; held_out: of those that validate.
         weights: [len(training)] relative frequencies of the samples; None = equal.
+        mixing: whether batches are mixed or of one task each.
         fingerprint: names the data.
     """
 
     training: Any
     held_out: Any
     weights: Any
+    mixing: MixingParams
     fingerprint: str
 
 
@@ -97,14 +99,11 @@ def train_cotraining(
     Args:
         dialogues, held_out: of all tasks.
         navigation: ``Checkpoint`` that the first stage made.
-        mixing: how often each task comes.
+        mixing: how often each task comes, and whether batches hold one task each.
         features, params, state, tracker: as of ``train_navigation``.
 
     Yields:
         As ``train_navigation``.
-
-    Raises:
-        ValueError: ``mixing.batches`` is per_task: the loop's batches are mixed.
     """
     from vln_heatmap.nodes.model.dialogue_checkpoint import dialogue_from_checkpoint
 
@@ -132,13 +131,11 @@ def dialogue_data(
         network: an ``ActionDialogue``; its writer makes the tokens.
         features: by sequence id.
         dialogues, held_out: to train on, and to validate with.
-        mixing: weights of the tasks.
+        mixing: weights of the tasks, kind of batches.
 
     Raises:
         ValueError: nothing of these tasks to train on or to validate with.
     """
-    if mixing.batches != "mixed":
-        raise ValueError(f"mixing.batches must be mixed in training, got {mixing.batches}")
     wanted: dict[str, float] = {str(task): w for task, w in mixing.weights.items() if w > 0}
     sets = {}
     for name, given in (("training", dialogues), ("held_out", held_out)):
@@ -152,7 +149,8 @@ def dialogue_data(
     mark = digest(
         [int(x) for x in table], getattr(features, "fingerprint", ""), mixing.model_dump(mode="json")
     )
-    return DialogueData(sets["training"], sets["held_out"], sets["training"].sample_weights(wanted), mark)
+    weights = sets["training"].sample_weights(wanted)
+    return DialogueData(sets["training"], sets["held_out"], weights, mixing, mark)
 
 
 def _by_task(network: Any, features: Any, dialogues: Sequence[Dialogue]) -> CombineDataset:
@@ -211,6 +209,7 @@ def train_dialogues(
         tracker=tracker,
         validate=lambda net: dialogue_metrics(net, data.held_out, loss, params),
         weights=data.weights,
+        order=_order(data, params),
         fingerprint=mark,
         name=name,
         leave_out=left_out(network, meta["external"]),
@@ -225,6 +224,14 @@ def train_dialogues(
     return StageResult(
         {"state_dict": result.state_dict, "meta": meta}, result.history, report, result.stopped
     )
+
+
+def _order(data: DialogueData, params: DialogueStageParams) -> Any:
+    """Of batches of one task each; None where they are mixed, as the weights alone say."""
+    if data.mixing.batches == "mixed":
+        return None
+    seed = params.train.seed + data.mixing.seed
+    return make_order(data.training, data.mixing, batch_size=params.train.batch_size, seed=seed)
 
 
 def _identity(network: Any, params: DialogueStageParams) -> Mapping[str, Any]:

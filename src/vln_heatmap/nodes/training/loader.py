@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from vln_heatmap.nodes.training.director import EpochPlan
-from vln_heatmap.nodes.training.order import Batches, EpochOrder, Place, SampleOrder
+from vln_heatmap.nodes.training.order import Batches, EpochOrder, Order, Place, SampleOrder
 from vln_heatmap.nodes.training.seeds import Stream, generator
 from vln_heatmap.params import TrainParams
 
@@ -86,14 +86,25 @@ class Feed:
         dataset: the samples.
         params: of the run.
         weights: [len(dataset)] relative frequencies of the samples; None = equal.
+        order: of the samples, the same in every process; None = one by the weights.
         rank, ranks: of several processes that share each batch evenly, which one this is.
     """
 
     def __init__(
-        self, dataset: TrainingDataset, params: TrainParams, *, weights: Any, rank: int = 0, ranks: int = 1
+        self,
+        dataset: TrainingDataset,
+        params: TrainParams,
+        *,
+        weights: Any,
+        order: Order | None = None,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         self.params, self.rank, self.ranks, self.dataset = params, rank, ranks, dataset
-        self.order = SampleOrder(len(dataset), seed=params.seed, weights=weights)
+        self._given = order is not None
+        self.order: Order = (
+            SampleOrder(len(dataset), seed=params.seed, weights=weights) if order is None else order
+        )
         self._places = _Places()
         prepared, workers = _Prepared(dataset, params.seed), params.num_workers
         self._loader = DataLoader(
@@ -113,12 +124,15 @@ class Feed:
         An epoch without weights of its own goes on in the order of the run.
 
         Raises:
-            ValueError: weights that are no frequencies, or ``window`` names what the data do not have.
+            ValueError: weights that are no frequencies, or are of an epoch although an order was given; or
+                ``window`` names what the data do not have.
         """
         params, stop = self.params, first + plan.steps
         varied(self.dataset, plan.window)  # refuse here what a worker would refuse
-        order: SampleOrder | EpochOrder = self.order
+        order = self.order
         if plan.sample_weights is not None:
+            if self._given:
+                raise ValueError("an epoch cannot have weights of its own in a run whose order is given")
             where = plan.steps * params.batch_size, first * params.batch_size
             order = EpochOrder(*where, epoch=plan.epoch, seed=params.seed, weights=plan.sample_weights)
         self._places.batches = Batches(

@@ -34,6 +34,7 @@ from vln_heatmap.nodes.training.loader import Feed, TrainingDataset
 from vln_heatmap.nodes.training.machine import torch_settings
 from vln_heatmap.nodes.training.monitor.publish import RunLog, publish
 from vln_heatmap.nodes.training.monitor.resources import memory_measures
+from vln_heatmap.nodes.training.order import Order
 from vln_heatmap.nodes.training.report import diverged_report, epoch_report, told
 from vln_heatmap.nodes.training.snapshot import Progress, restore, snapshot
 from vln_heatmap.nodes.training.state import copied, run_fingerprint, trained_tensors
@@ -58,6 +59,7 @@ def train(
     tracker: RunLog | None = None,
     validate: Validate | None = None,
     weights: Any = None,
+    order: Order | None = None,
     fingerprint: str = "",
     name: str = "train",
     leave_out: Collection[str] = (),
@@ -76,7 +78,9 @@ def train(
         tracker: gets live metrics by the names of the history's columns, and events.
         validate: called at the end of each epoch, without gradients, by every process.
         weights: [len(dataset)] relative frequencies of the samples; None = equal.
-        fingerprint: names what the result depends on beside ``params`` and the shapes of the model: data,
+        order: which sample stands at which position of the run, in place of an order by the weights. Batch b
+            holds the positions from b * batch_size on, however it is accumulated and shared by processes.
+        fingerprint: names what the result depends on beside ``params`` and the shapes of the model: data, order,
             model parameters, initial weights, the director's parameters. A saved state of another one is not
             resumed.
         name: of the run, for the progress bar and the log.
@@ -90,7 +94,7 @@ def train(
     loss = loss_fn if isinstance(loss_fn, EpochLoss) else FixedLoss(loss_fn)
     with torch_settings(params.threads):
         updater = Updater(model, loss, params)
-        feed = Feed(dataset, params, weights=weights, rank=updater.rank, ranks=updater.ranks)
+        feed = Feed(dataset, params, weights=weights, order=order, rank=updater.rank, ranks=updater.ranks)
         run = _Run(updater, director or SinglePhase(params), fingerprint, state, tracker, name)
         run.epochs(feed, validate)
         return run.result(leave_out)

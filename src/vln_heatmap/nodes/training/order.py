@@ -8,6 +8,7 @@ Exactness assumes the same data, and samples that depend on nothing but their in
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 from vln_heatmap.nodes.training.seeds import Stream, generator
 
 Place = tuple[int, int]  # index of a sample, its position in the run
+
+
+class Order(Protocol):
+    """Which sample stands where: a function of the position, whatever was asked before."""
+
+    def __getitem__(self, position: int) -> int:
+        """Index of the sample at a position of the run."""
 
 
 class SampleOrder:
@@ -110,7 +118,7 @@ class Batches:
 
     def __init__(
         self,
-        order: SampleOrder | EpochOrder,
+        order: Order,
         *,
         batch_size: int,
         start: int,
