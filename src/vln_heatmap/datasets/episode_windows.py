@@ -156,7 +156,12 @@ class EpisodeWindows:
         return episode.length - (not self.params.last_action)
 
     def get(self, index: int, rng: np.random.Generator | None = None) -> dict[str, Any]:
-        """Window ``index`` of L places and C cameras; nothing in it is random.
+        """Window ``index`` of L places and C cameras.
+
+        Args:
+            index: of the window.
+            rng: of its place in a training: then there is ``seed``, of the noise that it is trained with. Nothing
+                else is random.
 
         Returns:
             ``images`` uint8 [L, C, 3, S, S], ``state`` float32 [L, D], ``previous`` (action before each step)
@@ -179,7 +184,8 @@ class EpisodeWindows:
         )
         if not start:
             before = np.concatenate([np.zeros_like(before[:1]), before[:-1]])  # [n, A]
-        return {
+        random = {} if rng is None else {"seed": int(rng.integers(2**63))}
+        return random | {
             "images": self._padded(self._images(index, episode, start, start + length)),
             "state": self._padded(rows.state[start - first :][:length].astype(np.float32)),
             "previous": self._padded(before.astype(np.float32)),

@@ -1,7 +1,8 @@
 """What a policy is trained by: the errors of its head over the steps and actions that there are.
 
 Invariant: padding changes nothing; the loss is the mean over windows of the mean over a window's known numbers,
-the same in training and in evaluation mode.
+the same in training and in evaluation mode. In training a window brings the seed of its noise, so that neither
+micro-batches nor processes change what it is asked.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vln_heatmap.nodes.model.policy.flow_matching import Draw, sample_time
 from vln_heatmap.nodes.model.policy.policy_model import Observation
 from vln_heatmap.nodes.training.base import Losses
 
@@ -36,6 +38,19 @@ def observation_of(batch: Mapping[str, Any], steps: Tensor) -> Observation:
     )
 
 
+def draw_of(batch: Mapping[str, Any], steps: Tensor, horizon: int, dimension: int) -> Draw | None:
+    """Noise and times of some steps, of the seeds that the windows bring; None if they bring none."""
+    if "seed" not in batch:
+        return None
+    places = batch["mask"].shape[1]
+    noise, time = [], []
+    for seed in batch["seed"]:
+        generator = torch.Generator().manual_seed(seed)
+        noise.append(torch.randn(places, horizon, dimension, generator=generator))
+        time.append(sample_time(places, generator=generator))
+    return Draw(torch.cat(noise).to(steps.device)[steps], torch.cat(time).to(steps.device)[steps])
+
+
 def policy_loss(policy: Any, batch: Mapping[str, Any]) -> Losses:
     """Loss of a batch of B windows.
 
@@ -46,7 +61,8 @@ def policy_loss(policy: Any, batch: Mapping[str, Any]) -> Losses:
     steps = steps_of(batch)
     target = batch["target"].flatten(0, 1)[steps]  # [N, H, A]
     known = batch["target_mask"].flatten(0, 1)[steps].float()  # [N, H]
-    errors = policy.errors(observation_of(batch, steps), target).mean(-1)  # [N, H]
+    draw = draw_of(batch, steps, *target.shape[1:])
+    errors = policy.errors(observation_of(batch, steps), target, draw=draw).mean(-1)  # [N, H]
     window = steps // batch["mask"].shape[1]  # [N]
     none = errors.new_zeros(len(batch["mask"]))
     sums = none.index_add(0, window, (errors * known).sum(1))

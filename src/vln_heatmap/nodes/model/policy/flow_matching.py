@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,6 +25,13 @@ SCALE, SHIFT = 0.999, 0.001
 PERIODS = (4e-3, 4.0)
 #: (x_t [N, ...], t [N]) -> velocity [N, ...].
 Velocity = Callable[[Tensor, Tensor], Tensor]
+
+
+class Draw(NamedTuple):
+    """What training draws for N chunks: noise [N, H, A], and times [N]."""
+
+    noise: Tensor
+    time: Tensor
 
 
 def sample_time(

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vln_heatmap.nodes.model.policy.flow_matching import (
+    Draw,
     embed_time,
     integrate,
     path,
@@ -70,13 +71,16 @@ class ActionHead(nn.Module, ABC):
         self.trunk = nn.TransformerDecoder(layer, params.depth, norm=nn.LayerNorm(params.width))
 
     @abstractmethod
-    def errors(self, context: Tensor, seen: Tensor, actions: Tensor) -> Tensor:
+    def errors(
+        self, context: Tensor, seen: Tensor, actions: Tensor, *, draw: Draw | None = None
+    ) -> Tensor:
         """What training minimises, for each number of a chunk [N, H, A].
 
         Args:
             context: tokens of the observations [N, S, D].
             seen: true where there is a token [N, S].
             actions: truth [N, H, A].
+            draw: what a random head would draw; None = it draws. Others do not look at it.
         """
 
     @abstractmethod
@@ -112,10 +116,13 @@ class FlowMatchingHead(ActionHead):
         tokens = self.mix(torch.cat([entered, when[:, None].expand_as(entered)], -1)) + self.places
         return self.leave(self._decode(tokens, context, seen))
 
-    def errors(self, context: Tensor, seen: Tensor, actions: Tensor) -> Tensor:
+    def errors(
+        self, context: Tensor, seen: Tensor, actions: Tensor, *, draw: Draw | None = None
+    ) -> Tensor:
         """Squared error of the velocity at one random time and noise of each chunk."""
-        noise = torch.randn_like(actions)
-        time = sample_time(len(actions), device=actions.device)
+        if draw is None:
+            draw = Draw(torch.randn_like(actions), sample_time(len(actions), device=actions.device))
+        noise, time = draw
         guess = self.velocity(context, seen, path(actions, noise, time), time)
         return (guess.float() - velocity(actions, noise)).square()
 
@@ -137,7 +144,9 @@ class RegressionHead(ActionHead):
         super().__init__(context_width, params, **limits)
         self.leave = nn.Linear(params.width, self.dimension)
 
-    def errors(self, context: Tensor, seen: Tensor, actions: Tensor) -> Tensor:
+    def errors(
+        self, context: Tensor, seen: Tensor, actions: Tensor, *, draw: Draw | None = None
+    ) -> Tensor:
         """Squared error."""
         return (self.sample(context, seen) - actions).square()
 
@@ -170,7 +179,9 @@ class DiscretisedHead(ActionHead):
         decoded = self._decode(self.places[None], context, seen)
         return self.leave(decoded).unflatten(-1, (self.dimension, self.params.bins))
 
-    def errors(self, context: Tensor, seen: Tensor, actions: Tensor) -> Tensor:
+    def errors(
+        self, context: Tensor, seen: Tensor, actions: Tensor, *, draw: Draw | None = None
+    ) -> Tensor:
         """Cross entropy, nats."""
         logits = self.logits(context, seen).float()
         return F.cross_entropy(logits.movedim(-1, 1), self.classes(actions), reduction="none")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vln_heatmap.nodes.model.language import LANGUAGES
+from vln_heatmap.nodes.model.policy.flow_matching import Draw
 from vln_heatmap.nodes.model.policy.heads import make_head
 from vln_heatmap.nodes.model.policy.normalisation import Normaliser, normalisers
 from vln_heatmap.nodes.model.policy.vision import Resampler, SiglipVision
@@ -117,13 +118,13 @@ class PolicyModel(nn.Module):
         hidden = torch.cat([hidden, self.language.extend_embedded(memory, state)], 1)  # [N, L + 1, W]
         return Read(hidden, memory.attention)
 
-    def errors(self, observation: Observation, actions: Tensor) -> Tensor:
+    def errors(self, observation: Observation, actions: Tensor, *, draw: Draw | None = None) -> Tensor:
         """What training minimises, for each number of true chunks [N, H, A] in the units of the data.
 
-        Dimensions that never change are left out: 0.
+        Dimensions that never change are left out: 0. ``draw``: see ``ActionHead.errors``.
         """
         known = self.action_scale.scale > 0  # [A]
-        errors = self.head.errors(*self.read(observation), self.action_scale.normalised(actions))
+        errors = self.head.errors(*self.read(observation), self.action_scale.normalised(actions), draw=draw)
         return errors * known if known.any() else errors
 
     def forward(self, observation: Observation, noise: Tensor | None = None) -> Tensor:
