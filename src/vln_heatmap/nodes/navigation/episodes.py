@@ -109,7 +109,7 @@ def make_episodes(wanted: EpisodeParams, params: NavigationParams) -> list[Navig
         ValueError: no house gave a single episode.
     """
     work = partial(_house_episodes, wanted=wanted, params=params)
-    seeds = [_FIRST_SEED[wanted.split] + wanted.seed * _HOUSES + k for k in range(wanted.houses)]
+    seeds = house_seeds(wanted)
     made: dict[int, list[NavigationEpisode]] = {}
     results = stream_results(work, seeds, workers=params.workers, losses=2)
     for seed, episodes in tqdm(results, "episodes", total=len(seeds), unit="house", disable=None):
@@ -122,15 +122,25 @@ def make_episodes(wanted: EpisodeParams, params: NavigationParams) -> list[Navig
     return found
 
 
+def house_seeds(wanted: EpisodeParams) -> list[int]:
+    """Seeds of the houses of some episodes, in order."""
+    return [_FIRST_SEED[wanted.split] + wanted.seed * _HOUSES + number for number in range(wanted.houses)]
+
+
+def house_source(seed: int, wanted: EpisodeParams) -> SceneSource:
+    """The house of a seed."""
+    return SceneSource(f"{wanted.split}_{seed % _HOUSES:06d}", seed=seed)
+
+
 def _house_episodes(
     seed: int, *, wanted: EpisodeParams, params: NavigationParams
 ) -> tuple[int, list[NavigationEpisode]]:
     from vln_heatmap.nodes.navigation.scenes import open_scene
 
-    source = SceneSource(f"{wanted.split}_{seed % _HOUSES:06d}", seed=seed)
+    source = house_source(seed, wanted)
     sim, scene = open_scene(source, params, wanted.house)
     try:
-        return seed, list(_episodes_of(sim, scene, source, wanted, params))
+        return seed, list(episodes_of(sim, scene, source, wanted, params))
     except NoNavigableFloorError as error:
         logger.warning("%s: %s", source.name, error)
         return seed, []
@@ -138,7 +148,7 @@ def _house_episodes(
         sim.close()
 
 
-def _episodes_of(
+def episodes_of(
     sim: Simulator, scene: Scene, source: SceneSource, wanted: EpisodeParams, params: NavigationParams
 ) -> Iterator[NavigationEpisode]:
     """Up to ``per_house`` episodes, objects and routes spread over the numbers as their shares say."""

@@ -30,7 +30,7 @@ class Observation:
     rgb: NDArray[np.uint8]
     depth: NDArray[np.float32] | None = None
     camera_to_world: NDArray[np.float64] | None = None
-    expert: int | None = None
+    expert: Any = None
 
 
 @runtime_checkable
@@ -48,7 +48,7 @@ class Policy(Protocol):
     def reset(self, instructions: Sequence[str], *, seeds: Sequence[int]) -> None:
         """Begin new episodes, one per instruction; ``seeds`` are for what is drawn in each."""
 
-    def act(self, observations: Sequence[Observation], done: Sequence[bool]) -> list[int]:
+    def act(self, observations: Sequence[Any], done: Sequence[bool]) -> list[Any]:
         """The next action of every episode; where it is ``done``, any, and the observation is a stale one."""
 
     def notes(self) -> list[dict[str, Any]]:

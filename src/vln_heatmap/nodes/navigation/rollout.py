@@ -21,7 +21,7 @@ from tqdm import tqdm
 from vln_heatmap import __version__
 from vln_heatmap.nodes.navigation.episodes import NavigationEpisode
 from vln_heatmap.nodes.navigation.policy import Policy
-from vln_heatmap.nodes.navigation.worlds import EpisodeRecord, Worlds, open_worlds
+from vln_heatmap.nodes.navigation.worlds import EpisodeRecord, World, Worlds, open_worlds
 from vln_heatmap.params import HouseParams
 from vln_heatmap.params.navigation import NavigationParams
 
@@ -58,6 +58,7 @@ def roll_out(
     params: NavigationParams,
     *,
     house: HouseParams | None = None,
+    world: type[World] = World,
 ) -> dict[str, list[EpisodeRecord]]:
     """Let policies walk their episodes, ``params.slots`` at once, everyone in a house before the next is opened.
 
@@ -66,6 +67,7 @@ def roll_out(
         store: of finished episodes; those in it are not walked again.
         params: agent, camera, limits.
         house: of generated scenes, ``params.episodes.house`` by default.
+        world: what actions are and do; policies of different worlds must have different fingerprints.
 
     Returns:
         By name, a record per episode in the order of the episodes.
@@ -73,7 +75,7 @@ def roll_out(
     found = {name: _stored(entrant, store, params) for name, entrant in entrants.items()}
     total, done = sum(len(e.episodes) for e in entrants.values()), sum(map(len, found.values()))
     with (
-        closing(open_worlds(params, house or params.episodes.house)) as worlds,
+        closing(open_worlds(params, house or params.episodes.house, world)) as worlds,
         tqdm(total=total, initial=done, desc="navigate", unit="episode", disable=None) as progress,
     ):
         for name, group in _groups(entrants, found, params.slots):
@@ -132,7 +134,7 @@ def walk_together(
         actions = policy.act(seen, done)
         if len(actions) != len(episodes):
             raise ValueError(f"the policy gave {len(actions)} actions for {len(episodes)} episodes")
-        steps = worlds.step([None if over else int(a) for a, over in zip(actions, done, strict=True)])
+        steps = worlds.step([None if over else a for a, over in zip(actions, done, strict=True)])
         seen, done = [step.observation for step in steps], [step.done for step in steps]
     records = worlds.records()
     return [replace(record, notes=note) for record, note in zip(records, policy.notes(), strict=True)]

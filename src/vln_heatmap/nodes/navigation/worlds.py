@@ -23,7 +23,7 @@ from vln_heatmap.nodes.navigation.scenes import OpenScenes
 from vln_heatmap.params import HouseParams
 from vln_heatmap.params.navigation import NavigationParams
 from vln_heatmap.simulation.recording import camera_pose
-from vln_heatmap.simulation.simulators.base import STOP, AgentState, Simulator
+from vln_heatmap.simulation.simulators.base import STOP, AgentState, Simulator, StepResult
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class EpisodeRecord:
 
     Attributes:
         id, scene, kind, instruction: of the episode; the instruction is the one that the policy was given.
-        actions: [T], STOP among them if it was said.
+        actions: [T], STOP among them if it was said; numbers, or lists of numbers in a world of such actions.
         states: [T + 1][4] floor point x, y, z and heading before each action and at the end; the last repeats
             the one before after a STOP.
         collided: [T].
@@ -45,7 +45,7 @@ class EpisodeRecord:
     scene: str
     kind: str
     instruction: str
-    actions: list[int]
+    actions: list[Any]
     states: list[list[float]]
     collided: list[bool]
     stopped: bool
@@ -88,8 +88,8 @@ class World:
         self, sim: Simulator, episode: NavigationEpisode, params: NavigationParams, *, expert: bool
     ) -> None:
         self.sim, self.episode, self.params = sim, episode, params
-        self.states, self.actions, self.collided = [episode.start], list[int](), list[bool]()
-        self._expert = Expert(sim, params.agent, episode.goals, episode.target) if expert else None
+        self.states, self.actions, self.collided = [episode.start], list[Any](), list[bool]()
+        self._expert = self._guide() if expert else None
         self._seen = self._look()
 
     @property
@@ -100,7 +100,7 @@ class World:
     def done(self) -> bool:
         return self.stopped or len(self.actions) >= self.params.max_steps
 
-    def step(self, action: int) -> Step:
+    def step(self, action: Any) -> Step:
         """Do an action and look.
 
         Raises:
@@ -108,9 +108,8 @@ class World:
         """
         if self.done:
             raise ValueError(f"episode {self.episode.id} is over after {len(self.actions)} actions")
-        result = self.sim.step(self.states[-1], action)
+        result = self._do(action)
         self.states.append(result.state)
-        self.actions.append(int(action))
         self.collided.append(result.collided)
         if not self.done:
             self._seen = self._look()
@@ -142,6 +141,16 @@ class World:
             measures=measures,
         )
 
+    def _do(self, action: Any) -> StepResult:
+        """Where an action leads, which is noted."""
+        result = self.sim.step(self.states[-1], int(action))
+        self.actions.append(int(action))
+        return result
+
+    def _guide(self) -> Any:
+        """Who knows the way: ``action(state)``."""
+        return Expert(self.sim, self.params.agent, self.episode.goals, self.episode.target)
+
     def _look(self) -> Observation:
         state = self.states[-1]
         pose = state_pose(state, self.params.agent.camera_height)
@@ -165,7 +174,7 @@ class Worlds(Protocol):
     def begin(self, episodes: Sequence[NavigationEpisode], *, expert: bool) -> list[Observation]:
         """Start these episodes in place of all others."""
 
-    def step(self, actions: Sequence[int | None]) -> list[Step]:
+    def step(self, actions: Sequence[Any]) -> list[Step]:
         """An action for every episode, None for those that are over."""
 
     def records(self) -> list[EpisodeRecord]:
@@ -176,21 +185,27 @@ class Worlds(Protocol):
 
 
 class LocalWorlds:
-    """Episodes of this process, one after the other."""
+    """Episodes of this process, one after the other.
 
-    def __init__(self, params: NavigationParams, house: HouseParams) -> None:
-        self.params, self._scenes = params, OpenScenes(params, house)
+    Args:
+        params: of the worlds.
+        house: of generated scenes.
+        world: what an episode is walked in.
+    """
+
+    def __init__(self, params: NavigationParams, house: HouseParams, world: type[World] = World) -> None:
+        self.params, self.world, self._scenes = params, world, OpenScenes(params, house)
         self._worlds: list[World] = []
 
     def begin(self, episodes: Sequence[NavigationEpisode], *, expert: bool) -> list[Observation]:
         self._scenes.most = max(self._scenes.most, len({episode.scene for episode in episodes}))
         self._worlds = [
-            World(self._scenes.get(episode.scene)[0], episode, self.params, expert=expert)
+            self.world(self._scenes.get(episode.scene)[0], episode, self.params, expert=expert)
             for episode in episodes
         ]
         return [world.observation() for world in self._worlds]
 
-    def step(self, actions: Sequence[int | None]) -> list[Step]:
+    def step(self, actions: Sequence[Any]) -> list[Step]:
         return [
             Step(world.observation(), world.done) if action is None else world.step(action)
             for world, action in zip(self._worlds, actions, strict=True)
@@ -211,11 +226,15 @@ class ParallelWorlds:
         params: of the worlds.
         house: of generated scenes.
         workers: processes.
+        world: see ``LocalWorlds``.
     """
 
-    def __init__(self, params: NavigationParams, house: HouseParams, *, workers: int) -> None:
+    def __init__(
+        self, params: NavigationParams, house: HouseParams, *, workers: int, world: type[World] = World
+    ) -> None:
+        given = (params, house, world)
         self._pools = [
-            ProcessPoolExecutor(1, WorkerContext(), initializer=_begin_process, initargs=(params, house))
+            ProcessPoolExecutor(1, WorkerContext(), initializer=_begin_process, initargs=given)
             for _ in range(workers)
         ]
         self._places: list[int] = []  # worker of each episode
@@ -227,7 +246,7 @@ class ParallelWorlds:
         self._places = [self._homes[episode.scene] for episode in episodes]
         return self._everywhere("begin", list(episodes), expert=expert)
 
-    def step(self, actions: Sequence[int | None]) -> list[Step]:
+    def step(self, actions: Sequence[Any]) -> list[Step]:
         return self._everywhere("step", list(actions))
 
     def records(self) -> list[EpisodeRecord]:
@@ -249,19 +268,19 @@ class ParallelWorlds:
         return [next(answers[place]) for place in self._places]
 
 
-def open_worlds(params: NavigationParams, house: HouseParams) -> Worlds:
+def open_worlds(params: NavigationParams, house: HouseParams, world: type[World] = World) -> Worlds:
     """Worlds in ``params.workers`` processes, or in this one."""
     if params.workers <= 1:
-        return LocalWorlds(params, house)
-    return ParallelWorlds(params, house, workers=params.workers)
+        return LocalWorlds(params, house, world)
+    return ParallelWorlds(params, house, workers=params.workers, world=world)
 
 
 _PROCESS: list[LocalWorlds] = []  # the worlds of a simulator's process
 
 
-def _begin_process(params: NavigationParams, house: HouseParams) -> None:
+def _begin_process(params: NavigationParams, house: HouseParams, world: type[World]) -> None:
     end_with_parent()
-    _PROCESS.append(LocalWorlds(params, house))
+    _PROCESS.append(LocalWorlds(params, house, world))
 
 
 def _call(method: str, *arguments: Any, **options: Any) -> Any:
