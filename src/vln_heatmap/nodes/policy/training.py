@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -47,13 +48,14 @@ def train_policy(
     from vln_heatmap.nodes.model.policy.assemble import policy_meta
     from vln_heatmap.nodes.training.costs import training_costs
 
-    policy, result = _trained(episodes, statistics, tokenizer, params, state=state, tracker=tracker)
+    data = PolicyTraining(episodes, statistics, tokenizer, params)
+    policy, result = _trained(data, state=state, tracker=tracker)
     meta = policy_meta(
         policy,
         tokenizer,
         statistics,
         stage="policy",
-        metrics={"step": result.best.step, **result.best.metrics} if result.best else {},
+        metrics=result.metrics,
         training=training_costs(result.history, len(episodes.windows("train", params))),
     )
     yield {"state_dict": result.state_dict, "meta": meta}, result.history
@@ -71,9 +73,10 @@ def train_comparisons(
     found: dict[str, Any] = {}
     for name in dict.fromkeys(params.compare):
         if name != params.model.head.name:
-            found[name] = _compared(
-                episodes, statistics, tokenizer, with_head(params, name), tracker.under(name)
-            )
+            data = PolicyTraining(episodes, statistics, tokenizer, with_head(params, name))
+            policy, result = _trained(data, state=None, tracker=tracker.under(name))
+            policy.load_state_dict(result.state_dict, strict=False)
+            found[name] = policy.eval()
     return found
 
 
@@ -83,34 +86,49 @@ def with_head(params: PolicyParams, name: str) -> PolicyParams:
     return params.model_copy(update={"model": params.model.model_copy(update={"head": head})})
 
 
-def _compared(
-    episodes: PolicyEpisodes, statistics: Any, tokenizer: Any, params: PolicyParams, tracker: Any
-) -> Any:
-    policy, result = _trained(episodes, statistics, tokenizer, params, state=None, tracker=tracker)
-    policy.load_state_dict(result.state_dict, strict=False)
-    return policy.eval()
+@dataclass(frozen=True)
+class PolicyTraining:
+    """What a policy is trained on, and how."""
+
+    episodes: PolicyEpisodes
+    statistics: Mapping[str, Any]
+    tokenizer: Mapping[str, Any]
+    params: PolicyParams
 
 
-def _trained(
-    episodes: PolicyEpisodes,
-    statistics: Mapping[str, Any],
-    tokenizer: Mapping[str, Any],
-    params: PolicyParams,
-    *,
-    state: Any,
-    tracker: Any,
-) -> tuple[Any, Any]:
-    """A policy and the result of its training."""
-    from vln_heatmap.nodes.model.policy.assemble import external_weights, make_policy, warm_start
-    from vln_heatmap.nodes.policy.objective import policy_loss
-    from vln_heatmap.nodes.training.loop import train
+class Trained(NamedTuple):
+    """Result of a training: the weights to store, one row a step, and the best validation with its ``step``."""
 
-    policy = make_policy(params.model, tokenizer, statistics, seed=params.train.seed)
+    state_dict: dict[str, Any]
+    history: pd.DataFrame
+    metrics: dict[str, float]
+
+
+def _trained(data: PolicyTraining, *, state: Any, tracker: Any) -> tuple[Any, Trained]:
+    """A policy (whose own weights may be anything now) and the result of its training."""
+    from vln_heatmap.nodes.model.policy.assemble import make_policy, warm_start
+
+    params = data.params
+    policy = make_policy(params.model, data.tokenizer, data.statistics, seed=params.train.seed)
     start = "random"
     if params.warm_start is not None:
         checkpoint = Checkpoint.open(params.warm_start, made_by="policy")
         warm_start(policy, checkpoint)
         start = str(checkpoint.path)
+    if params.train.several:
+        from vln_heatmap.nodes.policy.worker import launched
+
+        return policy, launched(policy, data, start=start, state=state, tracker=tracker)
+    return policy, train_here(policy, data, start=start, state=state, tracker=tracker)
+
+
+def train_here(policy: Any, data: PolicyTraining, *, start: str, state: Any, tracker: Any) -> Trained:
+    """Train in this process, or as one of several; ``start`` names the weights that the policy has."""
+    from vln_heatmap.nodes.model.policy.assemble import external_weights
+    from vln_heatmap.nodes.policy.objective import policy_loss
+    from vln_heatmap.nodes.training.loop import train
+
+    episodes, params = data.episodes, data.params
     held_out = episodes.windows("val", params)
     result = train(
         policy,
@@ -119,12 +137,13 @@ def _trained(
         params.train,
         state=state,
         tracker=tracker,
-        validate=lambda net: validation_metrics(net, held_out, statistics, params),
-        fingerprint=_fingerprint(episodes, statistics, tokenizer, params, start),
+        validate=lambda net: validation_metrics(net, held_out, data.statistics, params),
+        fingerprint=_fingerprint(data, start),
         name=f"policy ({params.model.head.name})",
         leave_out=external_weights(policy),
     )
-    return policy, result
+    metrics = {"step": result.best.step, **result.best.metrics} if result.best else {}
+    return Trained(result.state_dict, result.history, metrics)
 
 
 def validation_metrics(
@@ -165,13 +184,12 @@ def parts(windows: EpisodeWindows, count: int, size: int) -> Iterator[np.ndarray
     return (chosen[start : start + size] for start in range(0, len(chosen), size))
 
 
-def _fingerprint(
-    episodes: PolicyEpisodes, statistics: Any, tokenizer: Any, params: PolicyParams, start: str
-) -> str:
+def _fingerprint(data: PolicyTraining, start: str) -> str:
     """Hash of everything that the trained weights depend on."""
+    params = data.params
     content = {
-        "data": data_fingerprint(episodes, statistics),
-        "tokenizer": tokenizer,
+        "data": data_fingerprint(data.episodes, data.statistics),
+        "tokenizer": data.tokenizer,
         "start": start,
         "params": params.model_dump(mode="json", exclude={"train", "compare", "warm_start"}),
         "train": params.train.identity(),

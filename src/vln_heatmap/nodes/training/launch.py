@@ -14,10 +14,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -27,7 +28,10 @@ from vln_heatmap.nodes.training.stage import StageData, StageResult
 from vln_heatmap.params import ModelParams, StageParams, TrainParams
 from vln_heatmap.params.training import LaunchParams
 
+T = TypeVar("T")
 _POLL = 0.5  # seconds between two looks at what rank 0 wrote
+#: The module that does the job of pretraining and finetuning.
+WORKER = "vln_heatmap.nodes.training.worker"
 
 
 class ProcessFailedError(RuntimeError):
@@ -43,16 +47,43 @@ def launched(
         ProcessFailedError: a process failed; its traceback is in the message.
         ValueError: several machines, and nobody says where they meet.
     """
-    with _job_folder(params.train.launch) as folder:
-        write_job(folder, network, data, model, params, state=state)
-        command = launch_command(folder, params.train, os.environ)
-        code = _run(command, folder, tracker, watched=not params.train.launch.prefix)
+    write = partial(write_job, network=network, data=data, model=model, params=params, state=state)
+    return run_job(write, read_result, params.train, tracker)
+
+
+def run_job(
+    write: Callable[[Path], None],
+    read: Callable[[Path], T],
+    params: TrainParams,
+    tracker: Any,
+    *,
+    worker: str = WORKER,
+) -> T:
+    """Have a job done by several processes.
+
+    Args:
+        write: puts all that a worker needs to know into the folder that it gets.
+        read: gives what rank 0 left there.
+        params: processes and machines.
+        tracker: gets what rank 0 logs.
+        worker: module to run, see ``worker.main``.
+
+    Raises:
+        ProcessFailedError, ValueError: as ``launched``.
+    """
+    with _job_folder(params.launch) as folder:
+        (folder / "errors").mkdir()
+        write(folder)
+        command = launch_command(folder, params, os.environ, worker=worker)
+        code = _run(command, folder, tracker, watched=not params.launch.prefix)
         if code:
-            raise ProcessFailedError(_failure(folder, code, params.train))
-        return read_result(folder)
+            raise ProcessFailedError(_failure(folder, code, params))
+        return read(folder)
 
 
-def launch_command(folder: Path, params: TrainParams, environ: Mapping[str, str]) -> list[str]:
+def launch_command(
+    folder: Path, params: TrainParams, environ: Mapping[str, str], *, worker: str = WORKER
+) -> list[str]:
     """The command that starts all processes of a job, as a list of arguments for no shell.
 
     Args:
@@ -60,6 +91,7 @@ def launch_command(folder: Path, params: TrainParams, environ: Mapping[str, str]
         params: processes and machines.
         environ: ``MASTER_ADDR`` and ``MASTER_PORT`` for several machines; on one a free port is taken. Number of
             machines null: ``SLURM_JOB_NUM_NODES``.
+        worker: module to run.
 
     Raises:
         ValueError: several machines, and the environment lacks one of the variables.
@@ -79,7 +111,7 @@ def launch_command(folder: Path, params: TrainParams, environ: Mapping[str, str]
         meeting += [f"--rdzv-id={folder.name}"]
     runner = [sys.executable, "-m", "torch.distributed.run", *meeting, f"--nproc-per-node={params.processes}"]
     own = [] if launch.prefix else ["--end-with-parent"]
-    return [*launch.prefix, *runner, "-m", "vln_heatmap.nodes.training.worker", str(folder), *own]
+    return [*launch.prefix, *runner, "-m", worker, str(folder), *own]
 
 
 def free_port() -> int:
@@ -116,7 +148,6 @@ def write_job(
         "state": str(state.path.resolve()) if state else None,
     }
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-    (folder / "errors").mkdir()
 
 
 def write_result(folder: Path, result: StageResult) -> None:

@@ -53,8 +53,8 @@ def _check_processes(params: TrainParams, processes: int) -> None:
     """Refuse a number of processes that is not the one asked for, or that cannot share a batch evenly."""
     if params.several and processes % params.processes:
         raise ValueError(
-            f"train.processes is {params.processes}, but {processes} run: only pretrain and finetune start "
-            "several; set it to 1 here"
+            f"train.processes is {params.processes}, but {processes} run: only pretrain, finetune and policy "
+            "start several; set it to 1 here"
         )
     if params.batch_size % (params.accumulation * processes):
         raise ValueError(

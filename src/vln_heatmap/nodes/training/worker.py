@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -64,14 +65,14 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def main(folder: Path, *options: str) -> None:
+def main(folder: Path, *options: str, do: Callable[[Path], None] = work) -> None:
     """Do the job; a failure is written down before it is raised."""
     rank = os.environ["RANK"]
     logging.basicConfig(level=logging.INFO if rank == "0" else logging.WARNING, format="%(message)s")
     if "--end-with-parent" in options:
         end_with_parent()
     try:
-        work(folder)
+        do(folder)
     except BaseException:
         (folder / "errors" / f"rank {rank}.txt").write_text(traceback.format_exc(), encoding="utf-8")
         raise
