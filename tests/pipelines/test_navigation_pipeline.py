@@ -1,4 +1,4 @@
-"""The closed loop from the command line, at the smallest size: measured, drawn and filmed."""
+"""Navigation from the command line, at the smallest size: learned, corrected, measured, drawn and filmed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from box_walks import ROOT
 from command_line import kedro
 
 
-def test_navigation_is_measured_drawn_and_filmed(tmp_path: Path, empty_tracking_db: Path) -> None:
+def test_navigation_is_learned_measured_drawn_and_filmed(tmp_path: Path, empty_tracking_db: Path) -> None:
     folder = tmp_path / "project"
     for name in ("src", "conf"):
         shutil.copytree(
@@ -22,12 +22,21 @@ def test_navigation_is_measured_drawn_and_filmed(tmp_path: Path, empty_tracking_
     kedro(folder, "run", "--pipelines=navigation")
     reporting, rollouts = folder / "data/08_reporting", folder / "data/07_model_output/navigation_rollouts"
     section = json.loads((reporting / "results.json").read_text())["navigation"]
-    assert list(section["policies"]) == ["random", "forward_only", "always_stop", "expert"]
+    walked = ["random", "forward_only", "always_stop", "expert", "model", "before_cotraining"]
+    assert list(section["policies"]) == [*walked, "model_shuffled"]
+    assert section["comparisons"].keys() == set(section["policies"]) - {"model"}
     assert section["policies"]["expert"]["sr"] == 1
     assert section["policies"]["always_stop"]["sr"] == 0
     assert section["episodes"] == 2
     (table,) = reporting.glob("navigation_table.parquet/*/navigation_table.parquet")
-    assert len(pd.read_parquet(table)) == 8
+    assert len(pd.read_parquet(table)) == 14
     assert (reporting / "navigation_figure.png").stat().st_size > 1000
-    assert [path.suffix for path in sorted((reporting / "navigation_videos").glob("*.mp4"))] == [".mp4"]
-    assert len(list(rollouts.glob("*/*/record.json"))) == 8
+    films = sorted(path.name[:5] for path in (reporting / "navigation_videos").glob("*.mp4"))
+    assert films == ["exper", "model"]
+    walkers = 4 + 2 + 1  # baselines, the two stages, the student under supervision
+    assert len(list(rollouts.iterdir())) == walkers
+    rounds = folder / "data/01_raw/navigation_corrections"
+    assert len(list(rounds.iterdir())) == 1
+    kedro(folder, "run", "--pipelines=dagger")
+    assert len(list(rounds.iterdir())) == 2
+    assert len(list((folder / "data/06_models/cotrained").iterdir())) == 2

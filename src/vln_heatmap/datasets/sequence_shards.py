@@ -119,6 +119,32 @@ class SequenceStore(Mapping[str, StoredSequence]):
         return json.loads(path.read_text()) if path.exists() else []
 
 
+class JoinedStores(Mapping[str, StoredSequence]):
+    """Several stores as one, in their order; what two of them hold is taken of the later one."""
+
+    def __init__(self, stores: Iterable[SequenceStore]) -> None:
+        self.stores = tuple(stores)
+        self._places = {key: store for store in self.stores for key in store}
+
+    def __getitem__(self, sequence_id: str) -> StoredSequence:
+        return self._places[sequence_id][sequence_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @property
+    def version(self) -> str:
+        """Names the data, by the versions of the stores."""
+        return "+".join(store.version for store in self.stores)
+
+    def load(self, sequence_id: str) -> Sequence:
+        """Read one sequence whole."""
+        return self._places[sequence_id].load(sequence_id)
+
+
 def read_plan(folder: Path) -> StorePlan | None:
     """The plan of a version folder; None if there is none.
 

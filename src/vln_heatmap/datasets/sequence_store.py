@@ -34,6 +34,7 @@ from vln_heatmap.datasets.sequence_shards import (
     PLAN,
     SESSIONS,
     CollectionStream,
+    JoinedStores,
     SequenceStore,
     StorePlan,
     append_index,
@@ -116,6 +117,7 @@ class SequenceStoreDataset(AbstractVersionedDataset[CollectionStream, Any]):
         filepath: folder; versions lie at ``<filepath>/<version>/<name of filepath>``.
         version: given by the catalog (``versioned: true``).
         unfinished: load what interrupted runs left instead: fingerprint of the plan to its finished ids.
+        every_version: load all finished versions as one ``JoinedStores``, oldest first; none is none.
         metadata: for other tools, ignored.
 
     Raises:
@@ -128,15 +130,18 @@ class SequenceStoreDataset(AbstractVersionedDataset[CollectionStream, Any]):
         filepath: str,
         version: Version | None = None,
         unfinished: bool = False,
+        every_version: bool = False,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         if version is None:
             raise DatasetError(f"the sequence store {filepath} must be versioned: add 'versioned: true'")
         super().__init__(PurePosixPath(filepath), version, lambda path: is_complete(Path(path)))
-        self._unfinished = unfinished
+        self._unfinished, self._every_version = unfinished, every_version
         self.metadata = metadata
 
-    def load(self) -> SequenceStore | dict[str, frozenset[str]]:
+    def load(self) -> SequenceStore | JoinedStores | dict[str, frozenset[str]]:
+        if self._every_version:
+            return JoinedStores(SequenceStore(folder) for folder in self._folders() if is_complete(folder))
         if self._unfinished:
             return {
                 plan.fingerprint: frozenset(stored_folders(folder)) for folder, plan in self._interrupted()
@@ -150,8 +155,8 @@ class SequenceStoreDataset(AbstractVersionedDataset[CollectionStream, Any]):
         return SequenceStore(folder)
 
     def save(self, data: CollectionStream) -> None:
-        if self._unfinished:
-            raise DatasetError("'unfinished' sequences can only be loaded")
+        if self._unfinished or self._every_version:
+            raise DatasetError("'unfinished' sequences and 'every_version' can only be loaded")
         folder = Path(self._get_save_path())
         with self._claim(folder, data.plan):
             self._store(folder, data)
@@ -190,10 +195,12 @@ class SequenceStoreDataset(AbstractVersionedDataset[CollectionStream, Any]):
 
     def _interrupted(self) -> list[tuple[Path, StorePlan]]:
         """Version folders with a plan that is not fulfilled, newest first."""
-        name = self._filepath.name
-        folders = sorted((path for path in Path(self._filepath).glob(f"*/{name}")), reverse=True)
-        plans = [(folder, read_plan(folder)) for folder in folders if not is_complete(folder)]
+        plans = [(folder, read_plan(folder)) for folder in self._folders()[::-1] if not is_complete(folder)]
         return [(folder, plan) for folder, plan in plans if plan is not None]
+
+    def _folders(self) -> list[Path]:
+        """Folders of all versions, oldest first."""
+        return sorted(Path(self._filepath).glob(f"*/{self._filepath.name}"))
 
     def _nothing_to_load(self) -> str:
         message = f"No finished sequences in {self._filepath}: run `kedro run --pipelines=collect` first"
@@ -205,7 +212,7 @@ class SequenceStoreDataset(AbstractVersionedDataset[CollectionStream, Any]):
         return f"{message} (it was interrupted after {done} of {len(plan.ids)} sequences and will continue)"
 
     def _exists(self) -> bool:
-        return self._unfinished or is_complete(Path(self._get_load_path()))
+        return self._unfinished or self._every_version or is_complete(Path(self._get_load_path()))
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath, "version": self._version, "unfinished": self._unfinished}

@@ -58,6 +58,7 @@ from vln_heatmap.params.navigation import (
     VideoSheetParams,
 )
 from vln_heatmap.params.navigation_model import ActionModelParams, DialogueStageParams
+from vln_heatmap.params.navigation_training import NavigationTrainingParams
 from vln_heatmap.params.sensor import FeatureParams, SensorParams
 from vln_heatmap.params.simulation import (
     AgentParams,
@@ -128,6 +129,7 @@ __all__ = [
     "ModelParams",
     "MonitorParams",
     "NavigationParams",
+    "NavigationTrainingParams",
     "NormalizeParams",
     "OptimizerParams",
     "Params",

@@ -58,7 +58,7 @@ class VideoSheetParams(Params):
 class DaggerParams(Params):
     """When the expert takes over from the student, and how much of that becomes data."""
 
-    rounds: int = Field(1, ge=0, le=100)
+    enabled: bool = Field(True, description="correct the student between the two stages of training")
     errors: Share = Field(
         0.6, description="share of the last steps on which the expert disagreed, from which it takes over"
     )

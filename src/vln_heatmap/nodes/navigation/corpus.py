@@ -1,4 +1,4 @@
-"""Nodes of the navigation data: dialogues of all sequences as one table, and a split of them as a data set.
+"""Nodes of the navigation data: walks of experts, what of them validates, dialogues of them, frozen features.
 
 Invariant: a dialogue is of the split of its sequence's scene, and depends on its sequence, seed and parameters.
 """
@@ -6,6 +6,7 @@ Invariant: a dialogue is of the split of its sequence's scene, and depends on it
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,12 +14,69 @@ import pandas as pd
 from tqdm import tqdm
 
 from vln_heatmap.datasets.dialogue_samples import VLNActionDataset, Writer
+from vln_heatmap.datasets.frame_features import FeatureStream
+from vln_heatmap.datasets.sequence_shards import CollectionStream
+from vln_heatmap.nodes.features import cache_frames
 from vln_heatmap.nodes.navigation.cotraining import cotraining_dialogues
 from vln_heatmap.nodes.navigation.dialogues import dialogue_table, read_dialogues, sequence_dialogues
+from vln_heatmap.nodes.navigation.filming import demonstrations
 from vln_heatmap.nodes.navigation.mixing import CombineDataset
+from vln_heatmap.params.model import ModelParams
+from vln_heatmap.params.navigation import NavigationParams
 from vln_heatmap.params.navigation_data import NavigationDataParams
+from vln_heatmap.params.navigation_training import NavigationTrainingParams
 
 logger = logging.getLogger(__name__)
+
+
+def film_demonstrations(
+    params: NavigationParams, training: NavigationTrainingParams, unfinished: Mapping[str, frozenset[str]]
+) -> CollectionStream:
+    """The expert's walks to train on, for a ``SequenceStoreDataset``.
+
+    Args:
+        params: camera, agent and simulator, as of the closed loop.
+        training: which episodes.
+        unfinished: finished ids of interrupted filmings, by fingerprint.
+    """
+    return demonstrations(training.demonstrations, params, unfinished)
+
+
+def split_walks(walks: Any, training: NavigationTrainingParams) -> pd.DataFrame:
+    """``id``, ``scene`` and ``split`` (train or val) of walks; whole scenes validate, at least one.
+
+    Args:
+        walks: mapping from id to an object with ``metadata``.
+
+    Raises:
+        ValueError: all are of one scene.
+    """
+    scene_of = {key: str(walks[key].metadata["scene"]) for key in walks}
+    scenes = sorted(set(scene_of.values()), key=lambda scene: (zlib.crc32(scene.encode()), scene))
+    if len(scenes) < 2:
+        raise ValueError(f"walks must be of at least two scenes, got {scenes}")
+    held_out = set(scenes[: max(1, round(training.held_out * len(scenes)))])
+    rows = [(key, scene, "val" if scene in held_out else "train") for key, scene in scene_of.items()]
+    return pd.DataFrame(rows, columns=["id", "scene", "split"])
+
+
+def demonstration_dialogues(
+    walks: Any, splits: pd.DataFrame, training: NavigationTrainingParams
+) -> pd.DataFrame:
+    """Dialogues of the expert's walks, see ``make_dialogues``."""
+    return make_dialogues(walks, splits, training.data)
+
+
+def cache_walks(walks: Any, finetuned: Any) -> FeatureStream:
+    """Frozen features of every walk, as the heatmap model that navigation starts from has them.
+
+    Args:
+        walks: ``SequenceStore``, or several joined.
+        finetuned: ``Checkpoint`` of the heatmap model, or of an action dialogue made of one.
+    """
+    model = ModelParams.model_validate(finetuned.meta["model"])
+    rows = pd.DataFrame({"sequence_id": list(walks), "split": "train"})
+    return cache_frames(walks, rows, model)
 
 
 def make_dialogues(sequences: Any, splits: pd.DataFrame, params: NavigationDataParams) -> pd.DataFrame:

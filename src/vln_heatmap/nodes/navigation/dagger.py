@@ -8,16 +8,18 @@ Source: Ross et al. 2011 (arXiv:1011.0686), with a takeover in place of mixing, 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from vln_heatmap.datasets.dialogue_samples import Dialogue
-from vln_heatmap.datasets.sequence_shards import CollectionStream
-from vln_heatmap.nodes.navigation.dialogue_policy import first_actions
-from vln_heatmap.nodes.navigation.dialogues import rollout_dialogues
+from vln_heatmap.datasets.sequence_shards import CollectionStream, JoinedStores
+from vln_heatmap.nodes.navigation.dialogue_policy import dialogue_policies, first_actions
+from vln_heatmap.nodes.navigation.dialogues import dialogue_table, rollout_dialogues
 from vln_heatmap.nodes.navigation.episodes import NavigationEpisode, make_episodes
 from vln_heatmap.nodes.navigation.filming import Film, filmed
 from vln_heatmap.nodes.navigation.policy import Observation, Policy
@@ -25,8 +27,11 @@ from vln_heatmap.nodes.navigation.rollout import Entrant, RecordStore, roll_out
 from vln_heatmap.nodes.navigation.worlds import EpisodeRecord
 from vln_heatmap.params.navigation import DaggerParams, NavigationParams
 from vln_heatmap.params.navigation_data import DialogueParams
+from vln_heatmap.params.navigation_training import NavigationTrainingParams
 from vln_heatmap.simulation.instructions import instruction
 from vln_heatmap.simulation.simulators.base import STOP
+
+logger = logging.getLogger(__name__)
 
 #: Kind of the instruction of a corrected walk, and key of the facts about it in the metadata.
 CORRECTED = "corrected"
@@ -116,8 +121,64 @@ class SupervisedPolicy:
         }
 
 
+def first_corrections(
+    student: Any, store: RecordStore, params: NavigationParams, unfinished: Mapping[str, frozenset[str]]
+) -> CollectionStream:
+    """The round between the two stages of training; nothing where ``dagger.enabled`` is false.
+
+    Args:
+        student: ``Checkpoint`` of an action dialogue.
+        store, params, unfinished: see ``correct_student``.
+    """
+    if not params.dagger.enabled:
+        return filmed([], params, params.dagger.episodes.house)
+    return correct_student(dialogue_policies(student)(), store, params, unfinished=unfinished)
+
+
+def further_corrections(
+    student: Any,
+    store: RecordStore,
+    params: NavigationParams,
+    unfinished: Mapping[str, frozenset[str]],
+    rounds: JoinedStores,
+) -> CollectionStream:
+    """One more round, in houses of its own.
+
+    Args:
+        student: ``Checkpoint`` of an action dialogue.
+        store, params, unfinished: see ``correct_student``.
+        rounds: the corrections of all rounds before.
+    """
+    policy, number = dialogue_policies(student)(), len(rounds.stores)
+    return correct_student(policy, store, params, round_number=number, unfinished=unfinished)
+
+
+def join_rounds(fresh: Any, rounds: JoinedStores) -> JoinedStores:
+    """All rounds, the fresh one among them: it is an input so that it is there first."""
+    return rounds
+
+
+def dialogues_of_corrections(walks: Any, training: NavigationTrainingParams) -> pd.DataFrame:
+    """What is to be learned from corrected walks, as ``make_dialogues`` gives it; all of it trains.
+
+    Args:
+        walks: mapping from id to sequences of ``correct_student``.
+        training: window and wording.
+    """
+    found = {key: corrected_dialogues(walks[key], training.data.dialogue) for key in walks}
+    scenes = [walks[key].metadata["scene"] for key, dialogues in found.items() for _ in dialogues]
+    table = dialogue_table([dialogue for dialogues in found.values() for dialogue in dialogues])
+    logger.info("%d dialogues of %d corrected walks", len(table), len(walks))
+    return table.assign(scene=scenes, split="train")
+
+
 def correct_student(
-    student: Policy, store: RecordStore, params: NavigationParams, *, round_number: int = 0
+    student: Policy,
+    store: RecordStore,
+    params: NavigationParams,
+    *,
+    round_number: int = 0,
+    unfinished: Mapping[str, frozenset[str]] | None = None,
 ) -> CollectionStream:
     """One round: the student walks training episodes that it has not seen, and what was corrected is filmed.
 
@@ -126,6 +187,7 @@ def correct_student(
         store: of finished episodes.
         params: ``dagger`` says how many episodes, and when the expert takes over.
         round_number: every round has houses of its own.
+        unfinished: finished ids of interrupted filmings, by fingerprint.
 
     Returns:
         Work for a ``SequenceStoreDataset``; see ``corrected_dialogues`` for what is to be learned from it.
@@ -140,7 +202,7 @@ def correct_student(
         for episode, record in zip(episodes, walked, strict=True)
         if worth_learning(record, dagger)
     ]
-    return filmed(films, params, wanted.house)
+    return filmed(films, params, wanted.house, unfinished)
 
 
 def worth_learning(record: EpisodeRecord, params: DaggerParams) -> bool:

@@ -1,0 +1,31 @@
+"""What the navigation stage learns from, and how it learns."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from vln_heatmap.params.base import Params, Share
+from vln_heatmap.params.navigation import EpisodeParams
+from vln_heatmap.params.navigation_data import NavigationDataParams
+from vln_heatmap.params.navigation_model import ActionModelParams, DialogueStageParams
+
+
+class NavigationTrainingParams(Params):
+    """Demonstrations, dialogues made of them, the action dialogue, and its two stages of training."""
+
+    demonstrations: EpisodeParams = Field(
+        EpisodeParams(split="train"), description="episodes that the expert shows"
+    )
+    held_out: Share = Field(0.08, description="share of the demonstrations' houses that validate")
+    data: NavigationDataParams = NavigationDataParams()
+    model: ActionModelParams = ActionModelParams()
+    navigation: DialogueStageParams = DialogueStageParams()
+    cotraining: DialogueStageParams = DialogueStageParams()
+
+    @model_validator(mode="after")
+    def _check(self) -> NavigationTrainingParams:
+        if self.demonstrations.split != "train":
+            raise ValueError("demonstrations.split must be 'train': unseen houses are for measuring")
+        if self.demonstrations.houses < 2:
+            raise ValueError("demonstrations.houses must be at least 2: one to train on and one to validate")
+        return self
