@@ -33,6 +33,7 @@ GROUPS: dict[str, type[BaseModel]] = {
     "benchmark_samplers": models.SamplerBenchmarkParams,
     "navigation": models.NavigationParams,
     "ablate": models.AblateParams,
+    "ablate_training": models.AblateParams,
     "generality": models.GeneralityParams,
     "predict": models.PredictParams,
     "export": models.ExportParams,

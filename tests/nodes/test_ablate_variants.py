@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import pytest
 import synthetic
 from box_walks import ROOT
@@ -11,6 +12,7 @@ from kedro.config import OmegaConfigLoader
 
 from vln_heatmap.nodes.ablate_features import features_for
 from vln_heatmap.nodes.ablate_variants import Trial, make_trials, overridden
+from vln_heatmap.nodes.training.director import EpochReport, make_director
 from vln_heatmap.params import AblateParams, ModelParams, StageParams
 
 
@@ -46,6 +48,50 @@ def test_the_budget_is_the_same_unless_a_variant_says_so() -> None:
     assert longer.finetune.train.steps == 20
     assert unprepared.finetune.train.steps == 10
     assert unprepared.settings.pretrain_steps == 0
+
+
+def updates(stage: StageParams) -> int:
+    """Steps of a training whose criteria never hold."""
+    samples = pd.DataFrame([synthetic.sample_row()])
+    director = make_director(stage.train, stage.curriculum, samples, None, window=stage.window)
+    step, decision = 0, "continue"
+    while decision == "continue":
+        plan = director.plan()
+        step += plan.steps
+        decision = director.report(EpochReport(plan.epoch, step, {"loss": 1.0}, {"geometric_loss": 9.0}))
+    return step
+
+
+PHASES = {
+    "one": {"epochs": 20, "data": {"geometric": 1.0}, "criteria": {"geometric_loss": {"most": 10.0}}},
+    "two": {"epochs": 40, "data": {"geometric": 1.0}, "criteria": {"geometric_loss": {"most": 0.1}}},
+}
+
+
+def test_a_curriculum_has_the_same_steps_whether_its_criteria_hold_or_not() -> None:
+    changes = {"finetune.curriculum.epoch_scale": 0.1, "finetune.curriculum.phases": PHASES}
+    plain, phased = trials({"phased": changes}, steps=24)
+    assert phased.finetune.curriculum is not None
+    assert phased.finetune.curriculum.steps_per_epoch == 4  # 2 + 4 epochs
+    assert updates(phased.finetune) == updates(plain.finetune) == 24
+    with pytest.raises(ValueError, match=r"variant phased .*multiple of the curriculum's 6 epochs, got 25"):
+        trials({"phased": changes}, steps=25)
+
+
+def test_sets_of_loss_weights_add_to_what_is_chosen_by_name() -> None:
+    named = {"finetune.train.loss.sets": "finetuning", "finetune.train.loss.weights.temporal": 0.2}
+    plain, other = trials({"other": named})
+    before, after = (trial.finetune.train.loss.weights for trial in (plain, other))
+    assert (after.entropy, after.distinctness, after.temporal) == (0.4, 0.3, 0.2)
+    assert (after.referred, before.entropy) == (before.referred, 0.0)
+
+
+def test_some_variants_are_tried_with_what_they_are_compared_with() -> None:
+    variants = {"b": {"ablate.against": "a"}, "a": {"ablate.against": "c"}, "c": {}, "d": {}}
+    assert [t.variant for t in trials(variants, only="b+d")] == ["reference", "b", "a", "c", "d"]
+    assert [t.variant for t in trials(variants, only="c")] == ["reference", "c"]
+    with pytest.raises(ValueError, match=r"ablate\.only must be one of reference, b, a, c, d, got 'e'"):
+        trials(variants, only="b+e")
 
 
 def test_every_variant_has_its_first_seed_before_any_has_its_second() -> None:
@@ -84,14 +130,15 @@ def test_groups_that_are_off_can_be_switched_on() -> None:
 
 
 @pytest.mark.parametrize("env", ["base", "test"])
-def test_the_variants_that_are_shipped_are_valid_and_read_the_cached_features(env: str) -> None:
+@pytest.mark.parametrize("group", ["ablate", "ablate_training"])
+def test_the_variants_that_are_shipped_are_valid_and_read_the_cached_features(env: str, group: str) -> None:
     loader = OmegaConfigLoader(
         str(ROOT / "conf"), base_env="base", default_run_env=env, merge_strategy={"parameters": "soft"}
     )
     given = loader["parameters"]
     model = ModelParams.model_validate(given["model"])
     stages = [StageParams.model_validate(given[name]) for name in ("pretrain", "finetune")]
-    params = AblateParams.model_validate(given["ablate"])
+    params = AblateParams.model_validate(given[group])
 
     class Cached(dict[str, Any]):
         fingerprint = "cached"
@@ -101,6 +148,10 @@ def test_the_variants_that_are_shipped_are_valid_and_read_the_cached_features(en
     for trial in made:
         features_for(trial.model, Cached(), model)
         assert (trial.changes == {}) == (trial.variant == params.reference)
+        assert updates(trial.finetune) == trial.settings.steps
+    if group == "ablate_training":
+        assert {trial.settings.steps for trial in made if trial.variant != "longer"} == {params.steps}
+        assert all(trial.pretrain == made[0].pretrain for trial in made if trial.seed == made[0].seed)
     if env == "base":
         assert params.steps == stages[1].train.steps  # the budget of the tiny preset
         assert params.pretrain_steps == stages[0].train.steps

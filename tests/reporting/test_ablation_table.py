@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from vln_heatmap.reporting import training_ablation_table
 from vln_heatmap.reporting.ablation_figure import PANELS, ablation_plot
 from vln_heatmap.reporting.ablation_table import TABLE, ablation_table, main
 
@@ -16,7 +17,7 @@ def entry(auc: float, **more: Any) -> dict[str, Any]:
     kind = {"auc": auc - 0.01, "iou": 0.5}
     numbers = {"auc": auc, "auc_ci": [auc - 0.02, auc + 0.02], "iou": 0.5, "iou_ci": [0.4, 0.6]}
     seeds = {"auc": [auc - 0.01, auc + 0.01], "iou": [0.5, 0.5]}
-    cost = {"changes": {}, "parameters": 1_234_567, "steps": 580, "seconds": 310.4}
+    cost = {"changes": {}, "parameters": 1_234_567, "steps": 580, "seconds": 310.4, "step_seconds": 0.456}
     return {**cost, **numbers, "everything": kind, "referring": kind, "seeds": seeds, **more}
 
 
@@ -50,7 +51,7 @@ def test_every_variant_has_its_row_and_the_reference_is_bold() -> None:
     assert plain[2] == "**.900 (.880–.920)**"
     assert plain[3] == plain[7] == ""
     assert other[:4] == ["no vggt", "`model.vggt.name: none`", ".800 (.780–.820)", "−.100 (−.110 … −.090)"]
-    assert other[4:] == [".790", ".790", ".500 (.400–.600)", "+.000", "1.23 M", "580 steps, 310 s"]
+    assert other[4:] == [".790", ".790", ".500 (.400–.600)", "+.000", "1.23 M", "580 steps, 310 s", "0.46 s"]
     assert third[1] == "`model.head.odometry: true`"
     assert third[3] == "+.150 (+.140 … +.160) (to no vggt)"
 
@@ -73,6 +74,17 @@ def test_only_what_stands_between_the_markers_changes() -> None:
     for broken in ("nothing", "<!-- ablation -->\nnot closed"):
         with pytest.raises(ValueError, match="needs <!-- ablation -->"):
             TABLE.updated(broken, RESULTS)
+
+
+def test_ways_to_train_have_a_block_of_their_own(tmp_path: Path) -> None:
+    page, results = tmp_path / "page.md", tmp_path / "results.json"
+    both = "<!-- ablation -->\nparts\n<!-- /ablation -->\n<!-- training_ablation -->\n<!-- /training_ablation -->"
+    page.write_text(both)
+    results.write_text(json.dumps(RESULTS))
+    assert training_ablation_table.main([str(results), "--update", str(page)]) == 0
+    first, second = page.read_text().split("<!-- /ablation -->")
+    assert "parts" in first
+    assert ablation_table(RESULTS) in second
 
 
 def test_the_command_takes_the_newest_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

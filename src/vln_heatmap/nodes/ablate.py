@@ -73,7 +73,7 @@ def run_variants(
 
     Returns:
         ``{"trials": [{"variant", "changes", "against", "seed", "training", "parameters", "steps",
-        "seconds", "milliseconds", "threshold", "statistics"}, …], "meta": {…}}``.
+        "seconds", "step_seconds", "milliseconds", "threshold", "statistics"}, …], "meta": {…}}``.
 
     Raises:
         ValueError: a variant that names what does not exist, or needs features that are not cached.
@@ -212,12 +212,12 @@ def compare_variants(
         evaluate: bootstrap.
 
     Returns:
-        ``{"variants": {name: {"changes", "parameters", "steps", "seconds", "milliseconds", measure: value,
-        measure_ci: [low, high], …, "everything": {…}, "referring": {…}, "seeds": {measure: [value, …]},
-        "difference": {"against": name, measure: value, measure_ci: […], "everything": {…}, "referring":
-        {…}}}}, "meta": {…}}``, and the same as a table with columns variant, kind, metric, value, low, high,
-        difference, difference_low, difference_high. Intervals are over scenes; a variant has no difference to
-        itself.
+        ``{"variants": {name: {"changes", "parameters", "steps", "seconds", "step_seconds", "milliseconds",
+        measure: value, measure_ci: [low, high], …, "everything": {…}, "referring": {…}, "seeds": {measure:
+        [value, …]}, "difference": {"against": name, measure: value, measure_ci: […], "everything": {…},
+        "referring": {…}}}}, "meta": {…}}``, and the same as a table with columns variant, kind, metric, value,
+        low, high, difference, difference_low, difference_high. Intervals are over scenes; a variant has no
+        difference to itself.
     """
     by_name: dict[str, list[Mapping[str, Any]]] = {}
     for record in runs["trials"]:
@@ -263,6 +263,7 @@ def _section(
         "parameters": records[0]["parameters"],
         "steps": records[0]["steps"],
         "seconds": float(np.mean([record["seconds"] for record in records])),
+        "step_seconds": float(np.median([record["step_seconds"] for record in records])),
         "milliseconds": float(np.mean([record["milliseconds"] for record in records])),
         **summary(means["all"], weights),
         **{kind: summary(means[kind], weights) for kind in KINDS},

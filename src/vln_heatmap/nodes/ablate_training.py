@@ -7,6 +7,7 @@ so that two variants share a training exactly if it would be the same.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,10 @@ from vln_heatmap.datasets.trial_store import TrialStore
 from vln_heatmap.nodes.ablate_variants import Trial
 from vln_heatmap.nodes.finetune import finetune
 from vln_heatmap.nodes.pretrain import feature_statistics, pretrain
+from vln_heatmap.nodes.training.base import TrainingStoppedError
 from vln_heatmap.params import StageParams
 
+log = logging.getLogger(__name__)
 _NOTHING: dict[str, float] = {"steps": 0, "seconds": 0.0}
 
 
@@ -44,7 +47,8 @@ class Material:
 def trained(trial: Trial, material: Material, store: TrialStore, tracker: Any) -> tuple[str, Checkpoint]:
     """Key and checkpoint of a trial: pretrained if it has steps for that, then finetuned.
 
-    The checkpoint's metadata has under ``trial`` the ``steps`` of both trainings and the ``seconds`` they took.
+    The checkpoint's metadata has under ``trial`` the ``steps`` of both trainings, the ``seconds`` they took, and
+    the ``step_seconds`` of the last one: the median.
     """
     first, last = training_keys(trial, material)
     done = store.checkpoint(last)
@@ -92,10 +96,17 @@ def _kept(
     before: Mapping[str, float] = _NOTHING,
 ) -> Checkpoint:
     """The checkpoint that a stage yields, stored before the stage forgets its state."""
-    for checkpoint, history, *_ in stage:
-        seconds = float((params.train.batch_size / history["samples_per_s"]).sum())
-        spent = {"steps": before["steps"] + len(history), "seconds": before["seconds"] + seconds}
-        kept = store.keep(key, {**checkpoint, "meta": {**checkpoint["meta"], "trial": spent}})
+    try:
+        for checkpoint, history, *_ in stage:
+            seconds = params.train.batch_size / history["samples_per_s"]
+            spent = {
+                "steps": before["steps"] + len(history),
+                "seconds": before["seconds"] + float(seconds.sum()),
+                "step_seconds": float(seconds.median()),
+            }
+            kept = store.keep(key, {**checkpoint, "meta": {**checkpoint["meta"], "trial": spent}})
+    except TrainingStoppedError as error:  # its best weights are kept, and are what the variant has to show
+        log.warning("%s: %s", key, error)
     if curves:
         curves.flush()
     return kept
@@ -134,8 +145,10 @@ def training_keys(trial: Trial, material: Material) -> tuple[str, str]:
 
 
 def _identity(params: StageParams) -> dict[str, Any]:
-    """What of a stage's parameters its result depends on."""
-    return {**params.model_dump(mode="json"), "train": params.train.identity()}
+    """What of a stage's parameters its result depends on: alerts are obeyed by a curriculum only."""
+    directed = params.curriculum is not None and params.curriculum.enabled
+    unread = set() if directed else {"curriculum", "monitor"}
+    return {**params.model_dump(mode="json", exclude=unread), "train": params.train.identity()}
 
 
 def _digest(*things: Any) -> str:

@@ -7,10 +7,9 @@ does not exist is refused before anything is trained.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, TypeVar
-
-from pydantic import ValidationError
 
 from vln_heatmap.params import AblateParams, ModelParams, Params, StageParams, TrialParams
 
@@ -44,28 +43,44 @@ class Trial:
 def make_trials(
     params: AblateParams, model: ModelParams, pretrain: StageParams, finetune: StageParams
 ) -> list[Trial]:
-    """All trials, the first seed of every variant before the second of any, the reference first.
+    """All chosen trials, the first seed of every variant before the second of any, the reference first.
 
     Raises:
         ValueError: a variant that names a parameter or value that does not exist.
     """
-    names = [params.reference, *(name for name in params.variants if name != params.reference)]
     settings = TrialParams.model_validate(params.model_dump(include=set(TrialParams.model_fields)))
     groups = {"model": model, "pretrain": pretrain, "finetune": finetune, "ablate": settings}
-    return [_trial(name, params.variants[name], seed, groups) for seed in params.seeds for name in names]
+    return [
+        _trial(name, params.variants[name], seed, groups) for seed in params.seeds for name in params.chosen()
+    ]
 
 
 def _trial(variant: str, changes: Mapping[str, Any], seed: int, groups: Mapping[str, Params]) -> Trial:
     try:
-        own = {group: overridden(base, changes, group) for group, base in groups.items()}
-    except (ValidationError, ValueError) as error:
+        own: dict[str, Any] = {g: overridden(base, changes, g) for g, base in groups.items()}
+        settings = own["ablate"]
+        budget = {"pretrain": max(settings.pretrain_steps, 1), "finetune": settings.steps}
+        stages = {stage: budgeted(own[stage], steps, seed) for stage, steps in budget.items()}
+    except ValueError as error:  # of pydantic, too
         raise ValueError(f"variant {variant} of ablate.variants: {error}") from error
-    settings: Any = own["ablate"]
-    budget = {"pretrain": max(settings.pretrain_steps, 1), "finetune": settings.steps}
-    stages: dict[str, Any] = {}
-    for stage, steps in budget.items():
-        stages[stage] = overridden(own[stage], {"train.steps": steps, "train.seed": seed})
-    return Trial(variant, changes, seed, own["model"], **stages, settings=settings)  # type: ignore[arg-type]
+    return Trial(variant, changes, seed, own["model"], **stages, settings=settings)
+
+
+def budgeted(stage: StageParams, steps: int, seed: int) -> StageParams:
+    """A stage that makes so many updates; those of a curriculum are spread over its epochs, all of which it has.
+
+    Raises:
+        ValueError: a curriculum whose epochs do not divide the steps.
+    """
+    changes: dict[str, Any] = {"train.steps": steps, "train.seed": seed}
+    curriculum = stage.curriculum
+    if curriculum is not None and curriculum.enabled:
+        epochs = sum(curriculum.epochs(phase.epochs) for phase in curriculum.phases.values())
+        if steps % epochs:
+            raise ValueError(f"steps must be a multiple of the curriculum's {epochs} epochs, got {steps}")
+        changes |= {f"curriculum.{key}": value for key, value in (("least", 1.0), ("extension", 0.0))}
+        changes["curriculum.steps_per_epoch"] = steps // epochs
+    return overridden(stage, changes)
 
 
 def overridden(params: _P, changes: Mapping[str, Any], group: str = "") -> _P:
@@ -75,7 +90,7 @@ def overridden(params: _P, changes: Mapping[str, Any], group: str = "") -> _P:
         ValidationError: a value out of bounds, or a key that does not exist.
         ValueError: a key below something that has no keys.
     """
-    content = params.model_dump()
+    content = params.model_dump(exclude_unset=True)  # what nobody chose may follow from what is changed
     for key, value in changes.items():
         if not group:
             _set(content, key.split("."), value, key)
@@ -92,4 +107,4 @@ def _set(content: dict[str, Any], path: list[str], value: Any, key: str) -> None
         content = content[name]
         if not isinstance(content, dict):
             raise ValueError(f"{key}: {name} is {content!r}, which has no keys")
-    content[last] = value
+    content[last] = deepcopy(value)

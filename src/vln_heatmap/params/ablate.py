@@ -31,6 +31,14 @@ class AblateParams(TrialParams):
     variants: dict[VariantName, dict[str, Any]] = Field(
         {"reference": {}}, min_length=1, description="dotted keys of other groups, and their values"
     )
+    only: tuple[VariantName, ...] = Field(
+        (), description="these and what they are compared with, joined by + in one text; none = all"
+    )
+
+    @field_validator("only", mode="before")
+    @classmethod
+    def _names(cls, given: Any) -> Any:
+        return tuple(given.split("+")) if isinstance(given, str) else given
 
     @field_validator("seeds")
     @classmethod
@@ -57,7 +65,17 @@ class AblateParams(TrialParams):
             for name, changes in self.variants.items()
             if changes.get("ablate.against") is not None
         }
+        named |= dict.fromkeys(self.only, "ablate.only")
         for name, where in named.items():
             if name not in self.variants:
                 raise ValueError(f"{where} must be one of {', '.join(self.variants)}, got {name!r}")
         return self
+
+    def chosen(self) -> list[str]:
+        """Variants to try: the reference first, then those of ``only`` with what they are compared with."""
+        wanted: list[str] = [self.reference, *(self.only or self.variants)]
+        for name in wanted:  # grows by what each of it is compared with
+            against = self.variants[name].get("ablate.against")
+            if against and against not in wanted:
+                wanted.append(against)
+        return [self.reference, *(n for n in self.variants if n in wanted and n != self.reference)]

@@ -1,7 +1,8 @@
 """The table of the ablation in the docs, rendered from its results file and from nothing else.
 
 ``python -m vln_heatmap.reporting.ablation_table`` prints it; ``--update docs/ablation.md`` rewrites what stands
-between ``<!-- ablation -->`` and ``<!-- /ablation -->`` in the given files.
+between ``<!-- ablation -->`` and ``<!-- /ablation -->`` in the given files. ``training_ablation_table`` does
+the same for the ways to train.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ HEADS = (
     "difference",
     "parameters",
     "training",
+    "a step",
 )
 
 
@@ -57,6 +59,7 @@ def _cells(name: str, entry: Mapping[str, Any], reference: str) -> list[str]:
         _signed(margin, "iou") + other,
         f"{entry['parameters'] / 1e6:.2f} M",
         f"{entry['steps']} steps, {entry['seconds']:.0f} s",
+        f"{entry['step_seconds']:.2f} s",
     ]
 
 
@@ -84,7 +87,7 @@ def _note(meta: Mapping[str, Any]) -> str:
     spread = "; in brackets 95 % intervals over houses" if meta["scenes"] > 1 else ""
     return (
         f"{measured_on(meta)}, {seeds}, trained on {meta['training_samples']} samples{spread}. Differences are "
-        "paired: the same windows, houses and seeds."
+        "paired: the same windows, houses and seeds. A step is one of finetuning: the median."
     )
 
 

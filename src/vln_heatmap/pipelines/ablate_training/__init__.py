@@ -1,0 +1,5 @@
+"""The ablate_training stage."""
+
+from vln_heatmap.pipelines.ablate_training.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]
