@@ -23,18 +23,21 @@ class ResultsDataset(AbstractDataset[Document, Document]):
 
     Args:
         filepath: the JSON file.
+        optional: load an empty object while there is no file.
         metadata: for kedro plugins.
 
     Raises:
         DatasetError: a value that JSON does not know (NaN, an array), or a file that is no JSON object.
     """
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
+    def __init__(
+        self, *, filepath: str, optional: bool = False, metadata: dict[str, Any] | None = None
+    ) -> None:
+        self._filepath, self._optional = Path(filepath), optional
         self.metadata = metadata
 
     def save(self, data: Document) -> None:
-        old = self._read() if self._exists() else {}
+        old = self._read() if self._filepath.is_file() else {}
         shared = {**old.get("meta", {}), **data.get("meta", {})}
         merged = {**old, **data, **({"meta": shared} if shared else {})}
         try:
@@ -50,7 +53,9 @@ class ResultsDataset(AbstractDataset[Document, Document]):
             temporary.unlink(missing_ok=True)
 
     def load(self) -> Document:
-        if not self._exists():
+        if not self._filepath.is_file():
+            if self._optional:
+                return {}
             raise DatasetError("there are no results yet; run `kedro run --pipelines=evaluate` first")
         return self._read()
 
@@ -66,7 +71,7 @@ class ResultsDataset(AbstractDataset[Document, Document]):
         return document
 
     def _exists(self) -> bool:
-        return self._filepath.is_file()
+        return self._optional or self._filepath.is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
