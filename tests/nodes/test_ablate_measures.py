@@ -14,13 +14,12 @@ from vln_heatmap.nodes.ablate_measures import (
     chosen_keyframes,
     examined,
     make_exam,
-    open_window,
     pack,
     unpack,
 )
 from vln_heatmap.nodes.baselines import encoder_cosine, geometry
 from vln_heatmap.nodes.evaluate import answer_windows, draw_windows, measure, training_means
-from vln_heatmap.nodes.evaluation_windows import read_window, window_truth
+from vln_heatmap.nodes.evaluation_windows import cached_window, read_window, window_truth
 from vln_heatmap.nodes.metrics.bootstrap import MeanOf, PooledAuc, Ratio, scene_weights, summary
 from vln_heatmap.nodes.model.keyframes import make_sampler
 from vln_heatmap.params import EvaluateParams, KeyframeParams
@@ -94,7 +93,7 @@ def test_a_model_without_encoder_is_evaluated_without_the_encoder_s_baseline(
 def test_windows_are_opened_without_their_pictures(world: tuple[PaintedWorld, Any]) -> None:
     walks, samples = world
     for row in draw_windows(samples, PARAMS).itertuples(index=False):
-        quick, whole = open_window(row, walks, GROUPS), read_window(row, walks, walks, GROUPS)
+        quick, whole = cached_window(row, walks, GROUPS), read_window(row, walks, walks, GROUPS)
         assert quick.rgb.size == 0 < whole.rgb.size
         for name, value in vars(whole).items():
             if name != "rgb":

@@ -18,10 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from vln_heatmap.datasets.frame_features import read_motions
-from vln_heatmap.geometry.cameras import PinholeCamera
 from vln_heatmap.nodes.evaluate import ahead, checked
-from vln_heatmap.nodes.evaluation_windows import Window, concatenate_targets, window_truth
+from vln_heatmap.nodes.evaluation_windows import cached_window, concatenate_targets, window_truth
 from vln_heatmap.nodes.metrics.bootstrap import MeanOf, PooledAuc, Ratio, Statistic
 from vln_heatmap.nodes.metrics.heatmap import (
     Maps,
@@ -107,37 +105,13 @@ def make_exam(windows: pd.DataFrame, features: Any, params: EvaluateParams) -> E
         rows[split] = list(table.itertuples(index=False))
 
         def truth(row: Any, index: Mapping[str, int] = index) -> Targets:
-            return window_truth(open_window(row, features), index[row.scene], params).targets
+            return window_truth(cached_window(row, features), index[row.scene], params).targets
 
         ready = ahead(truth, rows[split], workers=params.workers)
         targets[split] = concatenate_targets(
             list(tqdm(ready, f"truth {split}", total=len(table), leave=False))
         )
     return Exam(rows, targets, tuple(sorted({row.scene for row in rows["test"]})))
-
-
-def open_window(row: Any, features: Any, groups: tuple[int, ...] = ()) -> Window:
-    """A window from cached arrays alone, without its pictures in full size, which no model looks at."""
-    frames = np.array([*row.keyframes, row.current], dtype=np.int64)
-    cached = features[row.sequence_id]
-    depth = cached.read("depth", frames).astype(np.float32) / 1000
-    return Window(
-        sample_id=int(row.sample_id),
-        sequence_id=row.sequence_id,
-        scene=row.scene,
-        instruction=row.instruction,
-        referred=tuple(int(i) for i in row.referred),
-        frames=frames,
-        rgb=np.zeros((len(frames), 0, 0, 3), np.uint8),
-        depth=depth,
-        instance=cached.read("instance", frames),
-        poses=cached.read("poses", frames),
-        camera=PinholeCamera(depth.shape[2], depth.shape[1], float(cached.read("hfov")[0])),
-        inputs=cached.read("frames", frames),
-        features=cached.read("features", frames),
-        groups=groups,
-        motions=read_motions(cached, frames),
-    )
 
 
 def examined(exam: Exam, model: Any, features: Any, params: EvaluateParams) -> dict[str, Any]:
@@ -156,7 +130,7 @@ def examined(exam: Exam, model: Any, features: Any, params: EvaluateParams) -> d
     size, seconds = (params.size, params.size), 0.0
     maps: dict[str, Maps] = {}
     for split, rows in exam.rows.items():
-        ready = ahead(lambda row: open_window(row, features, model.groups), rows, workers=params.workers)
+        ready = ahead(lambda row: cached_window(row, features, model.groups), rows, workers=params.workers)
         answers = []
         for window in tqdm(ready, f"measure {split}", total=len(rows), unit="window", leave=False):
             start = time.perf_counter()

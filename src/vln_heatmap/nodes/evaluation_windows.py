@@ -7,7 +7,7 @@ spread evenly over the candidates, so that no method gains by choosing frames th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -118,13 +118,20 @@ def read_window(
     Raises:
         ValueError: samples and features are of another collection than the sequences.
     """
-    frames = np.array([*row.keyframes, row.current], dtype=np.int64)
-    cached, stored = features[row.sequence_id], sequences.get(row.sequence_id)
-    if stored is None or not np.array_equal(stored.poses, cached.read("poses")):
+    window = cached_window(row, features, groups)
+    stored = sequences.get(row.sequence_id)
+    if stored is None or not np.array_equal(stored.poses, features[row.sequence_id].read("poses")):
         raise ValueError(
             f"sequence {row.sequence_id} is not the one that the model was trained on (collected anew?): run "
             "normalize, pretrain and finetune again, or load the older version of sequences"
         )
+    return replace(window, rgb=stored.rgb(window.frames))
+
+
+def cached_window(row: Any, features: Mapping[str, Any], groups: tuple[int, ...] = ()) -> Window:
+    """The same without the pictures in full size (``rgb`` is [K + 1, 0, 0, 3]), which no model looks at."""
+    frames = np.array([*row.keyframes, row.current], dtype=np.int64)
+    cached = features[row.sequence_id]
     depth = cached.read("depth", frames).astype(np.float32) / 1000
     return Window(
         sample_id=int(row.sample_id),
@@ -133,7 +140,7 @@ def read_window(
         instruction=row.instruction,
         referred=tuple(int(i) for i in row.referred),
         frames=frames,
-        rgb=stored.rgb(frames),
+        rgb=np.zeros((len(frames), 0, 0, 3), np.uint8),
         depth=depth,
         instance=cached.read("instance", frames),
         poses=cached.read("poses", frames),
