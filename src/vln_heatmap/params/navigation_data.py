@@ -35,9 +35,13 @@ class DialogueParams(Params):
     observations: tuple[Phrase, ...] = Field(
         OBSERVATIONS, min_length=1, description="phrases before a view; the first one where none is drawn"
     )
-    max_tokens: int = Field(1024, ge=16, le=1_000_000, description="longest dialogue, before images expand")
-    image_tokens: int = Field(1, ge=1, le=4096, description="that an image counts for in max_tokens")
-    memory_tokens: int = Field(1, ge=1, le=65536, description="that the memory counts for in max_tokens")
+    max_tokens: int = Field(1024, ge=16, le=1_000_000, description="longest dialogue, views and all")
+    image_tokens: int = Field(
+        1, ge=1, le=4096, description="that a view counts for in max_tokens, where no model says it"
+    )
+    memory_tokens: int = Field(
+        1, ge=1, le=65536, description="that a remembered view counts for, where no model says it"
+    )
 
     @property
     def turns(self) -> int:

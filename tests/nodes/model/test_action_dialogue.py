@@ -12,6 +12,7 @@ from vln_heatmap.nodes.model.action_dialogue import ActionDialogue
 from vln_heatmap.nodes.model.context.learning import batch_rows
 from vln_heatmap.nodes.model.context.rows import batched
 from vln_heatmap.nodes.model.context.state import DialogueState
+from vln_heatmap.nodes.navigation.wording import DialogueWriter
 
 KINDS = {
     "plain": {},
@@ -111,6 +112,28 @@ def test_dialogues_side_by_side_say_what_each_would_say_alone(model: ActionDialo
         points = world.SEQUENCES[name].arrays["points"][frame]
         states.append(model.observe(state, *view(name, frame), points=points))
     assert model.act_all(states) == alone
+
+
+def test_the_length_of_a_dialogue_is_that_of_the_row_which_the_model_reads(model: ActionDialogue) -> None:
+    """Also where ``max_tokens`` leaves out turns; pruning by voxel alone may make it shorter still."""
+    turns = [Turn(7, question="and here?", answer="the door"), Turn(9, question="then?", answer="a wall")]
+    remembering = Dialogue(tuple(turns), "look round", (2, 4, 5), "vqa", "one")
+    dialogues = [*world.expert_dialogues(), world.question(), remembering]
+    data = world.dataset(model, dialogues, "points")
+    rows, pruned = batch_rows(model, data.collate([data[i] for i in range(len(data))]))
+    lengths = [model.writer.length(model.writer.write(dialogue)) for dialogue in dialogues]
+    left_out = round(
+        pruned.item() * model.writer.views.remembered * sum(len(d.memory_frames) for d in dialogues)
+    )
+    assert sum(map(len, rows)) == sum(lengths) - left_out
+    if not left_out:
+        assert [len(row) for row in rows] == lengths
+    room = max(lengths) - 1
+    params = model.dialogue.model_copy(update={"max_tokens": room})
+    shorter = DialogueWriter(model.language.tokenizer, params, views=model.writer.views)
+    cut = shorter.write(dialogues[int(np.argmax(lengths))])
+    assert room - max(lengths) // 2 < shorter.length(cut) <= room
+    assert (cut.ids == shorter.image_id).sum() == len(cut.dialogue.frames)
 
 
 def test_context_cache_and_memory_are_bounded() -> None:

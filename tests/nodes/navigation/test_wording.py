@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vln_heatmap.datasets.dialogue_samples import IGNORED, NO_FRAME, Dialogue, Turn
 from vln_heatmap.nodes.model.tokenizer import IMAGE, MEMORY, load_tokenizer, train_tokenizer
 from vln_heatmap.nodes.navigation.history import windows_of_replies
-from vln_heatmap.nodes.navigation.wording import DialogueWriter
+from vln_heatmap.nodes.navigation.wording import DialogueWriter, ViewTokens
 from vln_heatmap.params.navigation_data import DialogueParams
 
 CONTENT = train_tokenizer(["go to the red sofa", "leave the kitchen, turn left and stop at the lamp"], 320)
@@ -97,7 +97,8 @@ def test_truncation_leaves_out_whole_turns(
     ids, labels, shown = write.write(dialogue)
     images = int((ids == write.image_id).sum())
     memories = int((ids == write.memory_id).sum())
-    assert len(ids) + (images + memories) * (cost - 1) <= room
+    remembered = cost * len(shown.memory_frames)
+    assert len(ids) - images - memories + cost * images + remembered <= room
     assert shown.turns == dialogue.turns[: len(shown.turns)]
     assert images == len(shown.frames)
     assert memories == bool(dialogue.memory_frames)
@@ -120,6 +121,17 @@ def test_a_question_that_is_too_long_loses_its_first_views(views: int, room: int
     assert len(ids) + images * (cost - 1) <= room
     assert len(shown.turns) == views + 1 or len(ids) + images * (cost - 1) > room - cost - 16
     assert write.tokenizer.decode(labels[labels != IGNORED][:-1]) == "here"
+
+
+@pytest.mark.parametrize(("task", "each"), [("navigation", 7), ("vqa", 5)])
+def test_what_a_model_makes_of_views_counts_and_heatmaps_in_navigations_only(task: str, each: int) -> None:
+    views = ViewTokens(current=5, told=2, remembered=3)
+    turns = (Turn(4, (1,)),) if task == "navigation" else (Turn(4, question="what?", answer="a door"),)
+    dialogue = Dialogue(turns, "", (1, 3), task, "a")
+    tokenizer, params = load_tokenizer(CONTENT), DialogueParams(image_tokens=50, memory_tokens=50)
+    write = DialogueWriter(tokenizer, params, views=views)
+    ids = write.write(dialogue).ids
+    assert write.length(write.write(dialogue)) == len(ids) - 2 + each + 2 * 3
 
 
 def test_no_room_for_a_single_turn_is_an_error() -> None:

@@ -21,7 +21,7 @@ from vln_heatmap.datasets.dialogue_samples import IGNORED
 from vln_heatmap.nodes.model.context import acting
 from vln_heatmap.nodes.model.context.drawing import Summaries, frozen_twin, line_places, summarised
 from vln_heatmap.nodes.model.context.learning import batch_rows
-from vln_heatmap.nodes.model.context.pooling import Times, fast_tokens, slow_tokens
+from vln_heatmap.nodes.model.context.pooling import Times, fast_grid, fast_tokens, slow_tokens
 from vln_heatmap.nodes.model.context.rows import Batch, Row, Span, batched, grid_span
 from vln_heatmap.nodes.model.context.state import DialogueState
 from vln_heatmap.nodes.model.context.voxels import kept_tokens, regrid, vggt_points
@@ -30,7 +30,7 @@ from vln_heatmap.nodes.model.language.decoding import Memory
 from vln_heatmap.nodes.model.language.lora import add_lora
 from vln_heatmap.nodes.model.parts import part_of
 from vln_heatmap.nodes.model.tuning import tune
-from vln_heatmap.nodes.navigation.wording import DialogueWriter
+from vln_heatmap.nodes.navigation.wording import DialogueWriter, ViewTokens
 from vln_heatmap.params.navigation_data import DialogueParams
 from vln_heatmap.params.navigation_model import ActionModelParams, DialoguePart
 
@@ -116,7 +116,12 @@ class ActionDialogue(nn.Module):
         for name, parameter in self.named_parameters():  # whatever was frozen in the stages before
             parameter.requires_grad_(part_of(name) in params.tunable_parts)
         tune(self, params.tunable_parts)
-        self.writer = DialogueWriter(self.language.tokenizer, dialogue, model.params.language.kind)
+        self.writer = DialogueWriter(
+            self.language.tokenizer,
+            dialogue,
+            model.params.language.kind,
+            views=view_tokens(model.params, params),
+        )
 
     @property
     def device(self) -> torch.device:
@@ -280,6 +285,16 @@ class ActionDialogue(nn.Module):
     def act_all(self, states: Sequence[DialogueState], *, cached: bool = True) -> list[list[int]]:
         """The same for several dialogues at once, wherever each of them is."""
         return acting.act(self, states, cached=cached)
+
+
+def view_tokens(model: Any, params: ActionModelParams) -> ViewTokens:
+    """What an action dialogue on a heatmap model of these parameters makes of views."""
+    context = params.context
+    return ViewTokens(
+        current=fast_grid(model.language.grid, context.fast) ** 2,
+        told=params.summary.keyframes if params.heatmaps else 0,
+        remembered=context.memory_grid**2,
+    )
 
 
 def check_parts(model: Any, params: ActionModelParams) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -44,6 +44,24 @@ TASKS = {
     "conversation": "{}\n",
 }
 REMEMBERED = "You remember: "
+
+
+class ViewTokens(NamedTuple):
+    """Tokens that a model makes of one view.
+
+    Attributes:
+        current: of a view of the window.
+        told: of what stands behind it in a navigation, as its heatmaps' summary.
+        remembered: of a remembered view, at most.
+    """
+
+    current: int
+    told: int
+    remembered: int
+
+    def of(self, task: str) -> int:
+        """Of a view of the window in a dialogue of a task."""
+        return self.current + (self.told if task == "navigation" else 0)
 
 
 class ActionWords:
@@ -109,9 +127,11 @@ class DialogueWriter:
         tokenizer: see :func:`vln_heatmap.nodes.model.tokenizer.make_tokenizer`.
         params: phrases, words for actions, and how long a dialogue may be.
         kind: of the language model, whose chat is spoken.
+        views: what it makes of views; None = what the params say.
 
     Attributes:
         actions: actions as tokens.
+        views: by which the length of a dialogue is counted.
         image_id, memory_id, end_id, pad_id: token ids; ``end_id`` ends every reply.
 
     Raises:
@@ -119,7 +139,12 @@ class DialogueWriter:
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, params: DialogueParams, kind: str = "qwen2_5_vl"
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        params: DialogueParams,
+        kind: str = "qwen2_5_vl",
+        *,
+        views: ViewTokens | None = None,
     ) -> None:
         if kind not in _CHATS:
             raise ValueError(f"a dialogue needs a language model ({', '.join(_CHATS)}), got kind {kind!r}")
@@ -127,6 +152,7 @@ class DialogueWriter:
         if missing := [name for name in (IMAGE, MEMORY, *ACTIONS) if name not in vocabulary]:
             raise ValueError(f"the tokenizer lacks the special tokens {missing}")
         self.tokenizer, self.params, self.actions = tokenizer, params, ActionWords(tokenizer, params.words)
+        self.views = views or ViewTokens(params.image_tokens, 0, params.memory_tokens)
         self.image_id, self.memory_id = vocabulary[IMAGE], vocabulary[MEMORY]
         self.end_id, self.pad_id = int(tokenizer.eos_token_id), int(tokenizer.pad_token_id)
         chat, text = _CHATS[kind], _encode
@@ -156,7 +182,7 @@ class DialogueWriter:
         return [*self.actions.encode(actions), self.end_id]
 
     def write(self, dialogue: Dialogue, rng: np.random.Generator | None = None) -> Written:
-        """A dialogue as ids and labels, no longer than ``max_tokens``.
+        """A dialogue as ids and labels, no longer than ``max_tokens`` when its views are tokens.
 
         What does not fit is left out whole: the last questions with their replies (the first ones, where no reply
         to learn would be left), then the first views of the only question, then the end of the instruction's
@@ -168,11 +194,11 @@ class DialogueWriter:
         before = self._before(dialogue.instruction, dialogue.task)
         memory = self._memory if dialogue.memory_frames else []
         said = [self._exchange(e, dialogue.task, rng) for e in exchanges(dialogue.turns)]
-        room = self.params.max_tokens - self._cost(memory)
-        while len(said) > 1 and self._cost(before) + sum(e.cost for e in said) > room:
+        room = self.params.max_tokens - len(memory) - self._recalled(dialogue)
+        while len(said) > 1 and len(before) + sum(e.cost for e in said) > room:
             said.pop(-1 if any(exchange.turns[-1].learn for exchange in said[:-1]) else 0)
         if len(said) == 1:
-            said[0] = self._fitted(said[0], room - self._cost(before))
+            said[0] = self._fitted(said[0], dialogue.task, room - len(before))
             before = self._shortened(dialogue, before, room - said[0].cost)
         ids, labels = [*before, *memory], [IGNORED] * (len(before) + len(memory))
         for number, exchange in enumerate(said):
@@ -183,6 +209,11 @@ class DialogueWriter:
         turns = tuple(turn for exchange in said for turn in exchange.turns)
         shown = replace(dialogue, turns=turns)
         return Written(np.array(ids, np.int64), np.array(labels, np.int64), shown)
+
+    def length(self, written: Written) -> int:
+        """Tokens that the model reads of a dialogue, at most: pruning may leave out some of the memory."""
+        ids, _, dialogue = written
+        return self._cost(ids.tolist(), dialogue.task) + self._recalled(dialogue)
 
     def _before(self, instruction: str, task: str) -> list[int]:
         spoken = plain(instruction, self.tokenizer)
@@ -209,19 +240,19 @@ class DialogueWriter:
         last = turns[-1]
         spoken = _encode(self.tokenizer, plain(last.answer, self.tokenizer))
         reply = [*self.actions.encode(last.actions), *spoken, self.end_id]
-        return _Exchange(turns, asked, reply, self._price(turns, asked, reply))
+        return _Exchange(turns, asked, reply, self._price(asked, reply, task))
 
-    def _price(self, turns: Sequence[Turn], asked: Sequence[list[int]], reply: list[int]) -> int:
+    def _price(self, asked: Sequence[list[int]], reply: list[int], task: str) -> int:
         frame = len(self._following) + len(self._user) + len(self._reply)
-        return frame + sum(map(self._cost, asked)) + len(reply)
+        return frame + sum(self._cost(ids, task) for ids in asked) + len(reply)
 
-    def _fitted(self, exchange: _Exchange, room: int) -> _Exchange:
+    def _fitted(self, exchange: _Exchange, task: str, room: int) -> _Exchange:
         """The only question with as many of its last views as there is room for; at least with its last."""
         turns, asked = list(exchange.turns), list(exchange.asked)
-        while len(turns) > 1 and self._price(turns, asked, exchange.reply) > room:
+        while len(turns) > 1 and self._price(asked, exchange.reply, task) > room:
             turns.pop(0)
             asked.pop(0)
-        cost = self._price(turns, asked, exchange.reply)
+        cost = self._price(asked, exchange.reply, task)
         return _Exchange(tuple(turns), asked, exchange.reply, cost)
 
     def _shortened(self, dialogue: Dialogue, before: list[int], room: int) -> list[int]:
@@ -234,10 +265,14 @@ class DialogueWriter:
             )
         return before[:room]
 
-    def _cost(self, ids: Sequence[int]) -> int:
-        """Tokens that ids count for when images and memory are expanded."""
-        images, memories = list(ids).count(self.image_id), list(ids).count(self.memory_id)
-        return len(ids) + images * (self.params.image_tokens - 1) + memories * (self.params.memory_tokens - 1)
+    def _cost(self, ids: list[int], task: str) -> int:
+        """Tokens that ids without memory count for."""
+        return len(ids) + ids.count(self.image_id) * (self.views.of(task) - 1)
+
+    def _recalled(self, dialogue: Dialogue) -> int:
+        """Tokens that the memory counts for, beside the words round it."""
+        count = len(dialogue.memory_frames)
+        return count * self.views.remembered - 1 if count else 0
 
 
 @dataclass(frozen=True)
