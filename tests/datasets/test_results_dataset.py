@@ -46,6 +46,14 @@ def test_a_missing_file_names_the_command(path):
         ResultsDataset(filepath=str(path)).load()
 
 
+def test_an_optional_file_is_empty_until_there_is_one(path):
+    dataset = ResultsDataset(filepath=str(path), optional=True)
+    assert dataset.exists()
+    assert dataset.load() == {}
+    dataset.save({"navigation": {"sr": 1}})
+    assert dataset.load() == {"navigation": {"sr": 1}}
+
+
 @pytest.mark.parametrize("content", ["{", "[1]"])
 def test_a_broken_file_is_named_and_not_overwritten(path, content):
     path.parent.mkdir()
