@@ -1,4 +1,4 @@
-"""A rectangular room whose floor is known in closed form, episodes in it, and policies that do what they are told."""
+"""A rectangular room whose floor is known in closed form, episodes in it, and a policy that counts."""
 
 from __future__ import annotations
 

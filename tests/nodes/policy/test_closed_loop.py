@@ -1,4 +1,4 @@
-"""The closed loop: what is shown, how chunks are done, what demonstrations hold, and that nothing is done twice."""
+"""The closed loop: what is shown, how chunks are done, what demonstrations hold; nothing is done twice."""
 
 from __future__ import annotations
 
