@@ -52,8 +52,9 @@ def history(steps=40):
             "loss": 2.0 - step / steps,
             "loss/mask": np.where(step > 5, 1 / step, np.nan),
             "weight/mask": np.where(step > 20, 0.5, 1.0),
-            "mix/geometric": 0.7,
-            "mix/reasoning": 0.3,
+            "mix/geometric": np.where(step > 20, 0.8, 0.7),
+            "mix/reasoning": 0.5,
+            "data/corrupt": 0.0,
             "lr": 0.1**step,
             "grad_norm": 1.0,
             "wait": 0.1,
@@ -121,6 +122,23 @@ def test_the_best_of_a_loss_is_the_least(page):
     }
     assert rows["auc"] == ("0.600", "0.900", "40", "0.900")
     assert rows["geometric loss"] == ("0.250", "0.100", "40", "0.100")
+
+
+def test_what_never_changes_is_said_and_not_drawn(page):
+    assert "Samples throughout: 0.0% corrupt." in page
+    still = history().assign(**{"weight/mask": 1.0, "weight/<dice>": 0.25, "mix/geometric": 0.7})
+    page = training_report(still, [], title="plain")
+    assert not {"Loss weights", "Data mix"} & set(figures(page))
+    assert "Loss weights throughout: mask 1, &lt;dice&gt; 0.25." in page
+    assert "Data throughout: geometric 70%, reasoning 50%." in page
+
+
+def test_shares_of_levels_that_overlap_are_not_added_up():
+    (chart,) = Charts(history(), EVENTS).mix()
+    geometric, reasoning = chart.figure.data
+    assert max(geometric.y) == 0.8
+    assert set(reasoning.y) == {0.5}
+    assert geometric.stackgroup is None
 
 
 def test_charts_are_left_out_where_there_is_nothing_to_show():

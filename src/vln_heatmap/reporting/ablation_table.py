@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +31,25 @@ HEADS = (
 )
 
 
-def ablation_table(results: Mapping[str, Any]) -> str:
-    """The variants as a Markdown table in the order of the results, the reference in bold, and a note."""
+def ablation_table(results: Mapping[str, Any], *, changes: bool = True) -> str:
+    """The variants as a Markdown table in the order of the results, the reference in bold, and a note.
+
+    Args:
+        results: of a comparison.
+        changes: with the overrides of each variant.
+    """
     meta = results["meta"]
-    lines = [row(HEADS), row(["---", "---", *["---:"] * (len(HEADS) - 2)])]
+    lines = [_row(HEADS, changes), _row(["---", "---", *["---:"] * (len(HEADS) - 2)], changes)]
     for name, entry in results["variants"].items():
         cells = _cells(name, entry, meta["reference"])
-        lines.append(
-            row([f"**{cell}**" if cell else cell for cell in cells] if name == meta["reference"] else cells)
-        )
+        if name == meta["reference"]:
+            cells = [f"**{cell}**" if cell else cell for cell in cells]
+        lines.append(_row(cells, changes))
     return "\n".join([*lines, "", _note(meta)])
+
+
+def _row(cells: Sequence[str], changes: bool) -> str:
+    return row([cell for place, cell in enumerate(cells) if changes or place != 1])
 
 
 def _cells(name: str, entry: Mapping[str, Any], reference: str) -> list[str]:

@@ -7,6 +7,7 @@ stands between ``<!-- training_ablation -->`` and ``<!-- /training_ablation -->`
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from vln_heatmap.reporting.ablation_table import ablation_table
@@ -17,7 +18,7 @@ TABLE = MarkedTable(
     module="vln_heatmap.reporting.training_ablation_table",
     stage="ablate_training",
     results=Path("data/08_reporting/training_ablation_results.json"),
-    render=ablation_table,
+    render=partial(ablation_table, changes=False),  # they are long, and told in the page
 )
 
 

@@ -27,7 +27,7 @@ SEVERITIES = {"critical": "#e03131", "warning": "#e08a00", "info": "#3b82f6"}
 KINDS = ("phase", "mix", "weights", "adjustment", "alert", "rollback", "stop")
 MARKS = {"critical": "x", "warning": "triangle-up", "info": "circle"}
 _POINTS = 1200  # of a line; more are averaged
-_SMOOTH = 60  # a smoothed line is a running mean over this part of the run
+_SMOOTH = 30  # a smoothed line is a running mean over this part of the run
 
 
 class EventLike(Protocol):
@@ -123,19 +123,19 @@ class Charts:
         return charts
 
     def weights(self) -> list[Chart]:
-        """Weights of the loss parts."""
+        """Weights of the loss parts, if any of them changes."""
         names = self._columns("weight/")
-        return (
-            [Chart("Loss weights", self._framed(self._lines(names, "weight/", shape="hv")))] if names else []
-        )
+        if not names or self.steady("weight/"):
+            return []
+        return [Chart("Loss weights", self._framed(self._lines(names, "weight/", shape="hv")))]
 
     def mix(self) -> list[Chart]:
-        """Shares of the levels in the data."""
+        """Shares of the samples that serve each level, if any of them changes; a sample may serve several."""
         names = self._columns("mix/")
-        if not names:
+        if not names or self.steady("mix/"):
             return []
-        figure = self._lines(names, "mix/", shape="hv", stack="mix")
-        figure.update_yaxes(tickformat=".0%", range=[0, 1])
+        figure = self._lines(names, "mix/", shape="hv")
+        figure.update_yaxes(tickformat=".0%", rangemode="tozero")
         return [Chart("Data mix", self._framed(figure))]
 
     def optimisation(self) -> list[Chart]:
@@ -151,6 +151,7 @@ class Charts:
             "memory_share": "Share of the memory in use",
         }
         bad = {name: f"Share of samples: {name[5:].replace('_', ' ')}" for name in self._columns("data/")}
+        bad = {} if self.steady("data/") else bad
         charts = self._small(titles | bad)
         for chart in charts:
             if chart.title.startswith("Share"):
@@ -158,6 +159,13 @@ class Charts:
                 limits = [0, max(0.02, 1.08 * most)]
                 chart.figure.update_yaxes(type="linear", dtick=None, tickformat=".1~%", range=limits)
         return charts
+
+    def steady(self, prefix: str) -> dict[str, float]:
+        """Values by name of the columns with this prefix, if none of them ever changes; else nothing."""
+        values = {name: self.history[name].fillna(0.0).unique() for name in self._columns(prefix)}
+        if any(len(different) > 1 for different in values.values()):
+            return {}
+        return {name.removeprefix(prefix): float(only) for name, (only,) in values.items()}
 
     # parts
 
@@ -195,7 +203,6 @@ class Charts:
         *,
         mode: str = "lines",
         shape: str = "linear",
-        stack: str = "",
     ) -> go.Figure:
         """Several columns with a legend; gaps are skipped."""
         figure = go.Figure()
@@ -205,7 +212,7 @@ class Charts:
         for place, name in enumerate(names):
             key = name.removeprefix(prefix)
             number = place if prefix == "val/" else self._colour(key)
-            known = table[["step", name]].dropna() if not stack else table.fillna(0.0)
+            known = table[["step", name]].dropna()
             line = {"color": COLOURS[number % len(COLOURS)], "width": 1.8, "shape": shape}
             line["dash"] = DASHES[number // len(COLOURS) % len(DASHES)]
             figure.add_scatter(
@@ -215,7 +222,6 @@ class Charts:
                 mode=mode,
                 line=line,
                 marker={"size": 5},
-                stackgroup=stack or None,
                 showlegend=True,
                 hovertemplate="%{y:.3g}",
             )
@@ -312,7 +318,7 @@ def thinned(x: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def smoothed(values: ArrayLike, stretches: ArrayLike) -> NDArray[np.float64]:
-    """Running mean over a sixtieth of the run, within each stretch of one phase.
+    """Running mean over a thirtieth of the run, within each stretch of one phase.
 
     Args:
         values: [N]; those that are not finite are left out.

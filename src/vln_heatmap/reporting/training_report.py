@@ -69,9 +69,9 @@ class _Page:
             ("What happened", _TIMELINE, charts.timeline(), _event_table(self.events)),
             ("Losses", _LOSSES, charts.losses(), ""),
             ("Validation", _VALIDATION, charts.validation(), validation_table(self.history)),
-            ("Weights and data", _WEIGHTS, charts.weights() + charts.mix(), ""),
+            ("Weights and data", _WEIGHTS, charts.weights() + charts.mix(), _steady(charts)),
             ("Optimisation", "", charts.optimisation(), ""),
-            ("Resources and data quality", _RESOURCES, charts.resources(), ""),
+            ("Resources and data quality", _RESOURCES, charts.resources(), _quality(charts)),
         )
         button = '<button id="theme">light / dark</button>'
         head = f"<header><div><h1>{escape(title)}</h1><p>{self._about()}</p></div>{button}</header>"
@@ -125,8 +125,24 @@ _TIMELINE = (
 )
 _LOSSES = "Faint: each step. Strong: running mean. Parts are without their weights, each on its own scale."
 _VALIDATION = "On houses that are not trained on."
-_WEIGHTS = "Weights of the loss parts, and the share of the training data that each level gets."
+_WEIGHTS = (
+    "Weights of the loss parts, and the share of the samples that serve each level (some serve several)."
+)
 _RESOURCES = "Faint: each step. Strong: running mean."
+
+
+def _steady(charts: Charts) -> str:
+    """Weights and shares that never change, which need no chart."""
+    weights = [f"{name} {value:g}" for name, value in charts.steady("weight/").items()]
+    shares = [f"{name} {value:.0%}" for name, value in charts.steady("mix/").items()]
+    lines = (("Loss weights", weights), ("Data", shares))
+    return "".join(f"<p>{name} throughout: {escape(', '.join(each))}.</p>" for name, each in lines if each)
+
+
+def _quality(charts: Charts) -> str:
+    """Shares of bad samples that never change; hardly ever other than 0."""
+    shares = [f"{value:.1%} {name.replace('_', ' ')}" for name, value in charts.steady("data/").items()]
+    return f"<p>Samples throughout: {escape(', '.join(shares))}.</p>" if shares else ""
 
 
 def _banners(events: Iterable[EventLike]) -> list[str]:
