@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -59,21 +59,29 @@ def views(model: ActionDialogue, count: int) -> tuple[np.ndarray, np.ndarray]:
     return frames, rng.standard_normal((count, channels, grid, grid), np.float32)
 
 
-def episode(
-    model: ActionDialogue, turns: int, *, cached: bool = True
-) -> tuple[list[float], list[int], list[int]]:
-    """Seconds an action, bytes held and tokens of the context at each turn."""
+class Episode(NamedTuple):
+    """Of each turn: seconds an action, bytes held, tokens of the context, the reply."""
+
+    seconds: list[float]
+    held: list[int]
+    tokens: list[int]
+    said: list[list[int]]
+
+
+def episode(model: ActionDialogue, turns: int, *, cached: bool = True) -> Episode:
+    """An episode without a STOP."""
     frames, features = views(model, 16)
     state: DialogueState = model.start(INSTRUCTION)
-    seconds, held, tokens = [], [], []
+    run = Episode([], [], [], [])
     for turn in range(turns):
         start = time.process_time()
         model.observe(state, frames[turn % 16], features[turn % 16])
         said = model.act(state, cached=cached)
-        seconds.append((time.process_time() - start) / len(said))
-        held.append(state.bytes)
-        tokens.append(state.tokens)
-    return seconds, held, tokens
+        run.seconds.append((time.process_time() - start) / len(said))
+        run.held.append(state.bytes)
+        run.tokens.append(state.tokens)
+        run.said.append(said)
+    return run
 
 
 def around(values: list[float], step: int) -> float:
@@ -89,9 +97,9 @@ def test_an_action_after_200_steps_costs_at_most_a_fifth_more_than_after_20(
     turns = LATE // ACTIONS + TURNS
     episode(model, TURNS)
     runs = benchmark.pedantic(lambda: [episode(model, turns) for _ in range(5)], rounds=1, iterations=1)
-    early, late = (float(np.median([around(run[0], step) for run in runs])) for step in (EARLY, LATE))
-    held, tokens = runs[0][1], runs[0][2]
-    plain = float(np.median([around(episode(model, TURNS, cached=False)[0], EARLY) for _ in range(2)]))
+    early, late = (float(np.median([around(run.seconds, step) for run in runs])) for step in (EARLY, LATE))
+    held, tokens = runs[0].held, runs[0].tokens
+    plain = float(np.median([around(episode(model, TURNS, cached=False).seconds, EARLY) for _ in range(2)]))
     benchmark.extra_info |= {"ratio": late / early, "uncached": plain / early, "tokens": max(tokens)}
     print(f"\nan action at step {EARLY}: {1000 * early:.1f} ms, at {LATE}: {late / early:.2f} of it")
     print(f"without a cache: {plain / early:.2f} of it; the context has at most {max(tokens)} tokens")
@@ -103,10 +111,31 @@ def test_an_action_after_200_steps_costs_at_most_a_fifth_more_than_after_20(
 def test_what_an_agent_holds_stops_growing(benchmark, model: ActionDialogue) -> None:
     """Bytes of cache, tokens and remembered views: the second 400 actions hold no more than the first."""
     run = benchmark.pedantic(lambda: episode(model, 200), rounds=1, iterations=1)
-    first, second = max(run[1][:100]), max(run[1][100:])
+    first, second = max(run.held[:100]), max(run.held[100:])
     benchmark.extra_info |= {"bytes": second}
     print(f"\nheld: {first / 2**20:.2f} MiB in the first 400 actions, {second / 2**20:.2f} in the next")
     assert second <= first
+
+
+def test_actions_are_the_same_with_and_without_a_cache(benchmark) -> None:
+    """Through seven windows, by a model whose answers depend on what it sees."""
+    model = make()
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.startswith("language.model.layers") and weight.dim() > 1:
+                weight.mul_(8)
+        spoken = [token for word in model.writer.actions.ids for token in word]
+        model.language.model.embed_tokens.weight[spoken] = torch.randn(len(spoken), model.language.width) / 4
+    turns = LATE // ACTIONS + TURNS
+    cached, plain = benchmark.pedantic(
+        lambda: [episode(model, turns, cached=kept) for kept in (True, False)], rounds=1, iterations=1
+    )
+    different = len({tuple(said) for said in cached.said})
+    print(f"\n{turns} replies, {different} different ones, all the same without a cache")
+    assert different > turns // 4
+    assert cached.said == plain.said
+    assert cached.tokens == plain.tokens
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
