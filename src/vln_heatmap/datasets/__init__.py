@@ -7,6 +7,7 @@ _HOMES = {
     "CheckpointDataset": "checkpoint",
     "ClipDataset": "clip",
     "FrameFeatureDataset": "frame_features",
+    "ObservationDataset": "observation",
     "ResultsDataset": "results",
     "NpzDataset": "npz",
     "SequenceCacheDataset": "sequence_cache",

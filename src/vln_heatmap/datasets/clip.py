@@ -62,7 +62,7 @@ def _read_folder(path: Path, max_frames: int) -> Clip:
     numbers = _spread(len(files), max_frames)
     frames: list[NDArray[np.uint8]] = []
     for file in (files[i] for i in numbers):
-        frames.append(_read_image(file))
+        frames.append(read_image(file))
         if frames[-1].shape != frames[0].shape:
             sizes = [f"{f.shape[1]}x{f.shape[0]}" for f in (frames[0], frames[-1])]
             raise UnreadableClipError(
@@ -71,8 +71,12 @@ def _read_folder(path: Path, max_frames: int) -> Clip:
     return Clip(np.stack(frames), numbers, len(files))
 
 
-def _read_image(file: Path) -> NDArray[np.uint8]:
-    """An image as it is meant to be seen: [H, W, 3] RGB, upright, 16-bit grey in its 256 main shades."""
+def read_image(file: Path) -> NDArray[np.uint8]:
+    """An image as it is meant to be seen: [H, W, 3] RGB, upright, 16-bit grey in its 256 main shades.
+
+    Raises:
+        UnreadableClipError: it cannot be read.
+    """
     from PIL import Image, ImageOps
 
     try:

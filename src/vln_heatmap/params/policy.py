@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+import shlex
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from vln_heatmap.params.base import Params, Share
 from vln_heatmap.params.model import LanguageParams
@@ -165,6 +166,16 @@ class PolicyEvaluateParams(Params):
     seed: int = Field(0, ge=0, lt=2**32, description="of the noise")
 
 
+class ChunkingParams(Params):
+    """What a new chunk has to do with the old one."""
+
+    name: Literal["none", "real_time"] = Field(
+        "none", description="real_time: it goes on where the old one is being done (arXiv:2506.07339)"
+    )
+    delay: int = Field(0, ge=0, le=256, description="actions that are done while the policy thinks")
+    strength: float = Field(5.0, gt=0, le=1000, description="of the pull towards the old chunk")
+
+
 class PolicyParams(Params):
     """The policy stage."""
 
@@ -177,6 +188,37 @@ class PolicyParams(Params):
         ("regression",), description="heads that are trained beside it, in the same way, for comparison"
     )
     warm_start: str | None = Field(None, min_length=1, description="checkpoint folder to start from")
+
+
+Numbers = tuple[float, ...]
+
+
+class RequestParams(Params):
+    """One moment of a robot, and what is asked of it. On a command line, words and numbers part at spaces."""
+
+    images: tuple[str, ...] | None = Field(None, min_length=1, description="files, one of each camera")
+    prompt: str | None = Field(None, max_length=2000)
+    state: Numbers | None = Field(None, min_length=1, description="in the units of the data")
+    previous: Numbers | None = Field(None, min_length=1, description="action taken last; null = none yet")
+    left: tuple[Numbers, ...] | None = Field(
+        None,
+        min_length=1,
+        description="actions of the last chunk that were not done yet (chunking real_time)",
+    )
+
+    @field_validator("images", "state", "previous", mode="before")
+    @classmethod
+    def _words(cls, given: Any) -> Any:
+        return tuple(shlex.split(str(given))) if isinstance(given, str | int | float) else given
+
+
+class ActParams(RequestParams):
+    """Asking a trained policy once; what is given here counts before what is in the file ``request``."""
+
+    request: str | None = Field(None, min_length=1, description="JSON or YAML file with the other keys")
+    checkpoint: str | None = Field(None, description="checkpoint folder; null = the newest policy")
+    seed: int = Field(0, ge=0, lt=2**32, description="of the noise")
+    chunking: ChunkingParams = ChunkingParams()
 
 
 class InspectDataParams(Params):

@@ -5,11 +5,13 @@ Invariant: they are drawn from the values of the reports alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from vln_heatmap.reporting.figures import ACCENT, FAINT, INK
 
@@ -52,4 +54,33 @@ def error_plot(results: Mapping[str, Any]) -> Figure:
         axes.set_ylabel("squared error / variance", fontsize=8)
         axes.axhline(1.0, color=FAINT, lw=0.8)
     along.legend(fontsize=7)
+    return figure
+
+
+def chunk_plot(
+    images: Mapping[str, NDArray[np.uint8]], actions: pd.DataFrame, *, left: Sequence[Sequence[float]] | None
+) -> Figure:
+    """What was seen, and every number along the chunk; dashed: what was left of the old one.
+
+    Args:
+        images: [H, W, 3] by name.
+        actions: ``step`` and a column for each number.
+        left: actions of the old chunk, from the same moment on.
+    """
+    names = [name for name in actions.columns if name != "step"]
+    columns = max(len(images), min(4, len(names)))
+    rows = 1 + -(-len(names) // columns)
+    figure = Figure(figsize=(2.4 * columns, 2.0 * rows), dpi=110, facecolor="white", layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for axes, image in zip(panels[0], images.values(), strict=False):
+        axes.imshow(image)
+    for number, (axes, name) in enumerate(zip(panels[1:].flat, names, strict=False)):
+        axes.set_axis_on()
+        axes.plot(actions["step"], actions[name], "o-", ms=3, color=ACCENT)
+        if left is not None:
+            axes.plot(range(len(left)), [row[number] for row in left], "--", lw=1, color=FAINT)
+        axes.set_title(name, fontsize=8, color=INK)
+        axes.tick_params(labelsize=7)
     return figure

@@ -56,6 +56,9 @@ class Policy:
         *,
         previous: ArrayLike | None = None,
         seed: int = 0,
+        left: ArrayLike | None = None,
+        delay: int = 0,
+        strength: float = 5.0,
     ) -> NDArray[np.float64]:
         """The actions from now on, [horizon, A] in the units of the data.
 
@@ -65,10 +68,30 @@ class Policy:
             state: [D], in the units of the data.
             previous: the action taken last [A]; None = none yet.
             seed: of the noise that a random head starts from.
+            left: real-time chunking: the actions of the last chunk that were not done yet when the images were
+                taken [m, A], m <= horizon; None = a chunk that knows of no other.
+            delay: of those, how many are done before the answer is there: it begins with them.
+            strength: of the pull towards ``left``.
 
         Raises:
-            ValueError: another number of images, or of numbers of the state or action.
+            ValueError: another number of images, or of numbers of the state or action; or real-time chunking with
+                more actions than a chunk has, or by a head that cannot do it.
         """
+        import torch
+
+        guide = None if left is None else self._guide(left, delay, strength)
+        observation = self._observation(images, prompt, state, previous)
+        shape = (1, self.horizon, len(self.action_names))
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(self.device)
+        with torch.no_grad():
+            chunk = self.model(observation, noise, guide)[0].double().cpu().numpy()
+        if left is not None:
+            chunk[:delay] = np.asarray(left)[:delay]
+        return chunk
+
+    def _observation(
+        self, images: Sequence[NDArray[np.uint8]], prompt: str, state: ArrayLike, previous: ArrayLike | None
+    ) -> Any:
         import torch
 
         from vln_heatmap.nodes.model.policy.policy_model import Observation
@@ -78,17 +101,26 @@ class Policy:
         size = self.model.vision.image_size
         shown = np.stack([resized(np.asarray(image), size) for image in images]).transpose(0, 3, 1, 2)
         before = np.zeros(len(self.action_names)) if previous is None else previous
-        observation = Observation(
+        return Observation(
             torch.from_numpy(np.ascontiguousarray(shown))[None].to(self.device),
             [prompt],
             self._row(state, self.state_names, "state"),
             self._row(before, self.action_names, "previous"),
             torch.tensor([previous is not None], device=self.device),
         )
-        shape = (1, self.horizon, len(self.action_names))
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(self.device)
-        with torch.inference_mode():
-            return self.model(observation, noise)[0].double().cpu().numpy()
+
+    def _guide(self, left: ArrayLike, delay: int, strength: float) -> Any:
+        import torch
+
+        from vln_heatmap.nodes.model.policy.chunking import Guide, soft_mask
+
+        rows = np.asarray(left, np.float32)
+        if rows.ndim != 2 or rows.shape[1] != len(self.action_names):
+            raise ValueError(f"left must be actions of {list(self.action_names)}, got shape {rows.shape}")
+        weights = soft_mask(self.horizon, len(rows), delay).to(self.device)[None]
+        known = np.zeros((1, self.horizon, rows.shape[1]), np.float32)
+        known[0, : len(rows)] = rows
+        return Guide(torch.from_numpy(known).to(self.device), weights, strength)
 
     def _row(self, values: ArrayLike, names: tuple[str, ...], what: str) -> Any:
         import torch

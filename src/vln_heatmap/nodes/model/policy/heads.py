@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vln_heatmap.nodes.model.policy.chunking import Guide, guided
 from vln_heatmap.nodes.model.policy.flow_matching import (
     Draw,
     embed_time,
@@ -71,9 +72,7 @@ class ActionHead(nn.Module, ABC):
         self.trunk = nn.TransformerDecoder(layer, params.depth, norm=nn.LayerNorm(params.width))
 
     @abstractmethod
-    def errors(
-        self, context: Tensor, seen: Tensor, actions: Tensor, *, draw: Draw | None = None
-    ) -> Tensor:
+    def errors(self, context: Tensor, seen: Tensor, actions: Tensor, *, draw: Draw | None = None) -> Tensor:
         """What training minimises, for each number of a chunk [N, H, A].
 
         Args:
@@ -84,13 +83,26 @@ class ActionHead(nn.Module, ABC):
         """
 
     @abstractmethod
-    def sample(self, context: Tensor, seen: Tensor, *, noise: Tensor | None = None) -> Tensor:
+    def sample(
+        self, context: Tensor, seen: Tensor, *, noise: Tensor | None = None, guide: Guide | None = None
+    ) -> Tensor:
         """A chunk [N, H, A] for each observation.
 
         Args:
             context, seen: as in :meth:`errors`.
             noise: where a random head starts [N, H, A]; None = drawn. Others do not look at it.
+            guide: old chunks to hold on to.
+
+        Raises:
+            ValueError: a guide, for a head that cannot follow one.
         """
+
+    def _refuse(self, guide: Guide | None) -> None:
+        if guide is not None:
+            raise ValueError(
+                f"chunking real_time needs the head flow_matching, this policy's is {self.params.name}: "
+                "set chunking to none"
+            )
 
     def _decode(self, tokens: Tensor, context: Tensor, seen: Tensor) -> Tensor:
         """Action tokens [N, H, W] (or [1, H, W]) that have looked at each other and at the observation."""
@@ -116,9 +128,7 @@ class FlowMatchingHead(ActionHead):
         tokens = self.mix(torch.cat([entered, when[:, None].expand_as(entered)], -1)) + self.places
         return self.leave(self._decode(tokens, context, seen))
 
-    def errors(
-        self, context: Tensor, seen: Tensor, actions: Tensor, *, draw: Draw | None = None
-    ) -> Tensor:
+    def errors(self, context: Tensor, seen: Tensor, actions: Tensor, *, draw: Draw | None = None) -> Tensor:
         """Squared error of the velocity at one random time and noise of each chunk."""
         if draw is None:
             draw = Draw(torch.randn_like(actions), sample_time(len(actions), device=actions.device))
@@ -126,15 +136,17 @@ class FlowMatchingHead(ActionHead):
         guess = self.velocity(context, seen, path(actions, noise, time), time)
         return (guess.float() - velocity(actions, noise)).square()
 
-    def sample(self, context: Tensor, seen: Tensor, *, noise: Tensor | None = None) -> Tensor:
+    def sample(
+        self, context: Tensor, seen: Tensor, *, noise: Tensor | None = None, guide: Guide | None = None
+    ) -> Tensor:
         """See ``ActionHead``; ``params.steps`` Euler steps."""
         if noise is None:
             noise = torch.randn(len(context), self.horizon, self.dimension, device=context.device)
-        return integrate(
-            lambda point, time: self.velocity(context, seen, point, time).float(),
-            noise,
-            steps=self.params.steps,
-        )
+
+        def field(point: Tensor, time: Tensor) -> Tensor:
+            return self.velocity(context, seen, point, time).float()
+
+        return integrate(field if guide is None else guided(field, guide), noise, steps=self.params.steps)
 
 
 class RegressionHead(ActionHead):
@@ -144,14 +156,15 @@ class RegressionHead(ActionHead):
         super().__init__(context_width, params, **limits)
         self.leave = nn.Linear(params.width, self.dimension)
 
-    def errors(
-        self, context: Tensor, seen: Tensor, actions: Tensor, *, draw: Draw | None = None
-    ) -> Tensor:
+    def errors(self, context: Tensor, seen: Tensor, actions: Tensor, *, draw: Draw | None = None) -> Tensor:
         """Squared error."""
         return (self.sample(context, seen) - actions).square()
 
-    def sample(self, context: Tensor, seen: Tensor, *, noise: Tensor | None = None) -> Tensor:
+    def sample(
+        self, context: Tensor, seen: Tensor, *, noise: Tensor | None = None, guide: Guide | None = None
+    ) -> Tensor:
         """See ``ActionHead``."""
+        self._refuse(guide)
         return self.leave(self._decode(self.places[None], context, seen)).float()
 
 
@@ -179,15 +192,16 @@ class DiscretisedHead(ActionHead):
         decoded = self._decode(self.places[None], context, seen)
         return self.leave(decoded).unflatten(-1, (self.dimension, self.params.bins))
 
-    def errors(
-        self, context: Tensor, seen: Tensor, actions: Tensor, *, draw: Draw | None = None
-    ) -> Tensor:
+    def errors(self, context: Tensor, seen: Tensor, actions: Tensor, *, draw: Draw | None = None) -> Tensor:
         """Cross entropy, nats."""
         logits = self.logits(context, seen).float()
         return F.cross_entropy(logits.movedim(-1, 1), self.classes(actions), reduction="none")
 
-    def sample(self, context: Tensor, seen: Tensor, *, noise: Tensor | None = None) -> Tensor:
+    def sample(
+        self, context: Tensor, seen: Tensor, *, noise: Tensor | None = None, guide: Guide | None = None
+    ) -> Tensor:
         """See ``ActionHead``."""
+        self._refuse(guide)
         return self.middles(self.logits(context, seen).argmax(-1))
 
 

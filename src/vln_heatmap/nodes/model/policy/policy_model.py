@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vln_heatmap.nodes.model.language import LANGUAGES
+from vln_heatmap.nodes.model.policy.chunking import Guide
 from vln_heatmap.nodes.model.policy.flow_matching import Draw
 from vln_heatmap.nodes.model.policy.heads import make_head
 from vln_heatmap.nodes.model.policy.normalisation import Normaliser, normalisers
@@ -127,9 +128,23 @@ class PolicyModel(nn.Module):
         errors = self.head.errors(*self.read(observation), self.action_scale.normalised(actions), draw=draw)
         return errors * known if known.any() else errors
 
-    def forward(self, observation: Observation, noise: Tensor | None = None) -> Tensor:
-        """Chunks [N, H, A] in the units of the data; ``noise`` is where a random head starts."""
-        return self.action_scale.denormalised(self.head.sample(*self.read(observation), noise=noise))
+    def forward(
+        self, observation: Observation, noise: Tensor | None = None, guide: Guide | None = None
+    ) -> Tensor:
+        """Chunks [N, H, A] in the units of the data.
+
+        Args:
+            observation: of N moments.
+            noise: where a random head starts [N, H, A].
+            guide: old chunks to hold on to, in the units of the data.
+
+        Raises:
+            ValueError: a guide, for a head that cannot follow one.
+        """
+        if guide is not None:
+            guide = guide._replace(actions=self.action_scale.normalised(guide.actions))
+        chunks = self.head.sample(*self.read(observation), noise=noise, guide=guide)
+        return self.action_scale.denormalised(chunks)
 
     def _visual_tokens(self, images: Tensor) -> Tensor:
         if images.shape[1] != len(self.cameras):
