@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from vln_heatmap import params as models
 from vln_heatmap.params.policy import InspectDataParams, PolicyParams
+from vln_heatmap.params.policy_navigation import PolicyNavigationParams
 from vln_heatmap.pipeline_registry import stage_names
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,6 +40,7 @@ GROUPS: dict[str, type[BaseModel]] = {
     "export": models.ExportParams,
     "import": models.ImportParams,
     "policy": PolicyParams,
+    "policy_navigation": PolicyNavigationParams,
     "inspect_data": InspectDataParams,
 }
 #: Folders of the repository; a path that begins with one of them must exist.
