@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from kedro.io import DatasetError
-from test_sequence_store import IDS, LENGTH, SHARD, dataset, stream
+from stored_sequences import IDS, LENGTH, SHARD, dataset, stream
 
 from vln_heatmap.datasets import sequence_shards, sequence_store
 from vln_heatmap.datasets.sequence_files import StoredSequence
