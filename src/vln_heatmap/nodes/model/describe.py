@@ -27,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vln_heatmap.nodes.model.encoder2d import Encoder2d, make_encoder
 from vln_heatmap.nodes.model.heatmap_model import HeatmapModel
 from vln_heatmap.nodes.model.parts import PARTS, part_of
+from vln_heatmap.nodes.model.presets import read_parameters
 from vln_heatmap.nodes.model.published import at_hand, without_sources
 from vln_heatmap.nodes.model.tokenizer import make_tokenizer, train_tokenizer
 from vln_heatmap.nodes.model.tuning import adapt
@@ -360,19 +361,7 @@ def read_params(env: str, conf: str | Path = "conf") -> ModelParams:
     Raises:
         FileNotFoundError: no such environment.
     """
-    from kedro.config import OmegaConfigLoader
-
-    name = "base" if env == "tiny" else env
-    if not (Path(conf) / name).is_dir():
-        raise FileNotFoundError(f"no environment {env!r}: {Path(conf) / name} must be a folder")
-    loader = OmegaConfigLoader(
-        str(conf),
-        env=name,
-        base_env="base",
-        default_run_env="base",
-        merge_strategy={"parameters": "soft"},
-    )
-    return ModelParams.model_validate(loader["parameters"]["model"])
+    return ModelParams.model_validate(read_parameters(env, conf)["model"])
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -37,17 +37,8 @@ def act(checkpoint: Any, observation: Any, params: ActParams) -> tuple[pd.DataFr
 
     policy = Policy.open(checkpoint)
     asked = _complete(merged(observation.request, params), policy, params)
-    images, start = list(observation.images.values()), time.perf_counter()
-    chunk = policy.act(
-        images,
-        asked.prompt or "",
-        asked.state or (),
-        previous=asked.previous,
-        seed=params.seed,
-        left=asked.left,
-        delay=params.chunking.delay if asked.left else 0,
-        strength=params.chunking.strength,
-    )
+    start = time.perf_counter()
+    chunk = _answer(policy, list(observation.images.values()), asked, params)
     seconds = time.perf_counter() - start
     table = pd.DataFrame(chunk, columns=list(policy.action_names))
     table.insert(0, "step", np.arange(len(table)))
@@ -62,6 +53,19 @@ def act(checkpoint: Any, observation: Any, params: ActParams) -> tuple[pd.DataFr
         "seconds": round(seconds, 4),
     }
     return table, summary, chunk_plot(observation.images, table, left=asked.left)
+
+
+def _answer(policy: Any, images: list[Any], asked: RequestParams, params: ActParams) -> Any:
+    return policy.act(
+        images,
+        asked.prompt or "",
+        asked.state or (),
+        previous=asked.previous,
+        seed=params.seed,
+        left=asked.left,
+        delay=params.chunking.delay if asked.left else 0,
+        strength=params.chunking.strength,
+    )
 
 
 def merged(request: RequestParams, params: ActParams) -> RequestParams:

@@ -111,11 +111,11 @@ class PolicyModel(nn.Module):
         Raises:
             ValueError: another number of cameras than the model was made for.
         """
-        visual = self._visual_tokens(observation.images)  # [N, C, g, g, W]
+        visual = self.visual_tokens(observation.images)  # [N, C, g, g, W]
         count, grid = visual.shape[1], visual.shape[2]
         prompt = self.language.build_prompt(observation.prompts, count, grid).to(visual.device)
         hidden, memory = self.language.prefill(visual, prompt)  # [N, L, W]
-        state = self._state_token(observation).to(hidden.dtype)
+        state = self.state_token(observation).to(hidden.dtype)
         hidden = torch.cat([hidden, self.language.extend_embedded(memory, state)], 1)  # [N, L + 1, W]
         return Read(hidden, memory.attention)
 
@@ -146,7 +146,8 @@ class PolicyModel(nn.Module):
         chunks = self.head.sample(*self.read(observation), noise=noise, guide=guide)
         return self.action_scale.denormalised(chunks)
 
-    def _visual_tokens(self, images: Tensor) -> Tensor:
+    def visual_tokens(self, images: Tensor) -> Tensor:
+        """Tokens [N, C, g, g, W] of images [N, C, 3, S, S]; raises as :meth:`read`."""
         if images.shape[1] != len(self.cameras):
             raise ValueError(f"the policy has {len(self.cameras)} cameras, got images of {images.shape[1]}")
         tokens = self.vision(images.flatten(0, 1))  # [N * C, g, g, W]
@@ -154,8 +155,8 @@ class PolicyModel(nn.Module):
             tokens = self.resampler(tokens)
         return tokens.unflatten(0, images.shape[:2]) + self.cameras
 
-    def _state_token(self, observation: Observation) -> Tensor:
-        """[N, 1, W]."""
+    def state_token(self, observation: Observation) -> Tensor:
+        """Of state and, if it is told, previous action [N, 1, W]."""
         told = [self.state_scale.normalised(observation.state)]
         if self.params.previous_action:
             known = observation.known[:, None].float()  # [N, 1]

@@ -69,8 +69,12 @@ class ParquetRows:
     def images(self, episode: Episode, camera: str, start: int, stop: int) -> list[NDArray[np.uint8]]:
         """See ``EpisodeSource``."""
         file, offset = episode.place
-        table = self._rows(file, offset + start, offset + stop, (camera,))
-        return decoded(table.column(camera).to_pylist(), file, offset + start)
+        return decoded(self.cells(episode, camera, start, stop), file, offset + start)
+
+    def cells(self, episode: Episode, camera: str, start: int, stop: int) -> list[Any]:
+        """Images as they are stored."""
+        file, offset = episode.place
+        return self._rows(file, offset + start, offset + stop, (camera,)).column(camera).to_pylist()
 
     def _rows(self, file: Path, start: int, stop: int, columns: tuple[str, ...]) -> pa.Table:
         try:
