@@ -48,6 +48,15 @@ def test_every_entry_is_used_and_has_a_layer(graph: Pipeline, catalog: dict[str,
     assert all(layer_of(entry) for entry in catalog.values())
 
 
+@pytest.mark.parametrize("stage", ["policy", "inspect_data", "one_batch"])
+def test_stages_of_the_policy_stand_behind_the_collection(stage: str) -> None:
+    """Although they can do without it, for data of other formats."""
+    configure_project("vln_heatmap")
+    both = pipelines["__default__"] + pipelines[stage]
+    before = {node.name for node in both.to_nodes(*(node.name for node in pipelines[stage].nodes)).nodes}
+    assert {"collect_sequences", "split_by_scene", "own_episodes"} <= before
+
+
 def test_layers_have_an_order(graph: Pipeline, catalog: dict[str, dict[str, Any]]) -> None:
     """kedro-viz draws no layers at all if data flows back into an earlier one."""
     layers_before: dict[str, set[str]] = {}  # layers upstream of each dataset

@@ -18,7 +18,7 @@ from kedro.framework.project import configure_project, pipelines
 from pydantic import BaseModel
 
 from vln_heatmap import params as models
-from vln_heatmap.params.policy import InspectDataParams, PolicyParams
+from vln_heatmap.params.policy import ActParams, InspectDataParams, PolicyParams
 from vln_heatmap.params.policy_navigation import PolicyNavigationParams
 from vln_heatmap.pipeline_registry import stage_names
 
@@ -40,6 +40,7 @@ GROUPS: dict[str, type[BaseModel]] = {
     "export": models.ExportParams,
     "import": models.ImportParams,
     "policy": PolicyParams,
+    "act": ActParams,
     "policy_navigation": PolicyNavigationParams,
     "inspect_data": InspectDataParams,
 }

@@ -78,6 +78,11 @@ def _share(share: float, scenes: int, *, reserved: int) -> int:
     return min(max(1, round(share * scenes)), scenes - reserved)
 
 
+def own_episodes(sequences: Any, splits: pd.DataFrame) -> dict[str, Any]:
+    """Which collection the splits are of: ``sequences`` (its version) and ``episodes`` (how many)."""
+    return {"sequences": sequences.version, "episodes": len(splits)}
+
+
 def compute_statistics(sequences: Any, splits: pd.DataFrame) -> dict[str, Any]:
     """Statistics of state and velocity over the frames of the training split.
 
