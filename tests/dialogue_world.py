@@ -31,6 +31,7 @@ class MadeUp:
         self.arrays: dict[str, NDArray[Any]] = {
             "frames": rng.integers(0, 256, (length, 3, SIDE, SIDE), np.uint8),
             "features": rng.standard_normal(grid).astype(np.float16),
+            "nearness": rng.uniform(0, 1, (length, 3, 3)).astype(np.float32),
             "points": np.tile(rng.uniform(-3, 3, (1, 4, 4, 3)).astype(np.float32), (length, 1, 1, 1)),
         }
 
@@ -94,7 +95,8 @@ def question(sequence: str = "two", frames: Sequence[int] = (1, 3)) -> Dialogue:
 
 
 def dataset(model: ActionDialogue, dialogues: Sequence[Dialogue], *more: str) -> VLNActionDataset:
-    arrays = ("frames", "features", *more)
+    ranges = ("nearness",) if model.action.context.ranges else ()
+    arrays = ("frames", "features", *ranges, *more)
     return VLNActionDataset(dialogues, SEQUENCES, model.writer, arrays=arrays)
 
 

@@ -56,6 +56,16 @@ class FrameFeatures(Mapping[str, "SequenceFeatures"]):
             raise KeyError(f"sequence {key!r} has no features in {self.folder.name}: run pretrain again")
         return SequenceFeatures(self._places[key])
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Arrays of a sequence, by the first one's file; none without sequences."""
+        import safetensors
+
+        for path in self._places.values():
+            with safetensors.safe_open(str(path), framework="np") as file:
+                return frozenset(file.keys())
+        return frozenset()
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 

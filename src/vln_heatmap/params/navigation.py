@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from vln_heatmap.params.base import Params, Share
+from vln_heatmap.params.navigation_episodes import PublishedEpisodeParams
 from vln_heatmap.params.simulation import (
     AgentParams,
     CameraParams,
@@ -36,6 +37,9 @@ class EpisodeParams(Params):
         1.0, gt=0, le=5, description="metres within which floor belongs to the thing that it is beside"
     )
     house: HouseParams = HouseParams()
+    published: PublishedEpisodeParams | None = Field(
+        None, description="episodes of R2R-CE or RxR-CE in their own scenes, in place of generated ones"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> EpisodeParams:
@@ -87,7 +91,7 @@ class NavigationParams(Params):
     shuffled: bool = Field(True, description="walk the model's episodes with each other's instructions too")
     resamples: int = Field(1000, ge=10, le=100_000, description="bootstrap resamples of the houses")
     depth: bool = Field(
-        False, description="give depth and pose to the policy, as a robot with such sensors has"
+        True, description="give depth and pose to the policy, as a robot with such sensors has"
     )
     simulator: SimulatorName = "auto"
     camera: CameraParams = CameraParams()
@@ -101,7 +105,7 @@ class NavigationParams(Params):
     def _check(self) -> NavigationParams:
         if self.episodes.split != "unseen":
             raise ValueError("navigation.episodes.split must be 'unseen': what is measured must be new")
-        if self.episodes.distance[0] <= self.success_distance:
+        if self.episodes.published is None and self.episodes.distance[0] <= self.success_distance:
             raise ValueError(
                 f"episodes.distance must begin beyond success_distance ({self.success_distance} m), or standing "
                 f"still would do; got {self.episodes.distance}"

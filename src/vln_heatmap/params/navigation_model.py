@@ -38,6 +38,13 @@ class ContextParams(Params):
     history: int = Field(
         64, ge=2, le=4096, description="views that a running agent keeps to build memory from"
     )
+    ranges: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="cells along a side of the depth image of which a token of each current view tells, for "
+        "agents with a depth camera; 0 = no depth",
+    )
     voxels: VoxelParams | None = Field(None, description="3-D-aware pruning of memory; null = none")
 
 
@@ -60,7 +67,23 @@ class ActionModelParams(Params):
     lora: LoraParams | None = Field(
         None, description="adapters for navigation; null = those that the heatmap model has, if any"
     )
+    extra_layers: int = Field(
+        0, ge=0, le=64, description="appended to the language model, which change nothing before they train"
+    )
     gradient_checkpointing: bool = Field(False, description="recompute the language model's layers backward")
+
+    def of_stage(self, stage: DialogueStageParams) -> ActionModelParams:
+        """The same with the parts that a stage trains."""
+        changes = {} if stage.tunable_parts is None else {"tunable_parts": stage.tunable_parts}
+        return ActionModelParams.model_validate(self.model_dump() | changes)
+
+    @property
+    def fixed_looks(self) -> bool:
+        """Whether what the eyes make of a frame never changes, and nobody else needs the frame."""
+        seen_again = self.heatmaps or (
+            self.context.voxels is not None and self.context.voxels.source == "vggt"
+        )
+        return not (seen_again or {"vggt", "fusion"} & set(self.tunable_parts))
 
     @model_validator(mode="after")
     def _check(self) -> ActionModelParams:

@@ -22,6 +22,10 @@ class NavigationTrainingParams(Params):
     navigation: DialogueStageParams = DialogueStageParams()
     cotraining: DialogueStageParams = DialogueStageParams()
 
+    def models(self) -> list[ActionModelParams]:
+        """The model's parameters in each stage."""
+        return [self.model.of_stage(stage) for stage in (self.navigation, self.cotraining)]
+
     @model_validator(mode="after")
     def _check(self) -> NavigationTrainingParams:
         if self.demonstrations.split != "train":

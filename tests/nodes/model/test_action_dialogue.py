@@ -19,6 +19,8 @@ KINDS = {
     "max": {"context": {"pool": "max", "fast": 1, "memory_grid": 1}},
     "heatmaps": {"heatmaps": True, "summary": {"keyframes": 2, "grid": 2}},
     "voxels": {"context": {"voxels": {"edge": 2.0}}},
+    "deeper": {"extra_layers": 2},
+    "depth": {"context": {"ranges": 3}},
 }
 
 
@@ -32,6 +34,11 @@ def view(sequence: str, frame: int) -> tuple[Any, ...]:
     return arrays["frames"][frame], arrays["features"][frame].astype(np.float32)
 
 
+def depth(sequence: str, frame: int) -> Any:
+    """A depth image of which each cell has the nearness that training reads."""
+    return 1 / world.SEQUENCES[sequence].arrays["nearness"][frame] - 1
+
+
 def walk(
     model: ActionDialogue, turns: int, *, cached: bool = True, sequence: str = "one"
 ) -> tuple[DialogueState, list[list[int]]]:
@@ -39,7 +46,7 @@ def walk(
     state, said, frame = model.start(world.INSTRUCTION), [], 0
     for _ in range(turns):
         points = world.SEQUENCES[sequence].arrays["points"][frame % 40]
-        model.observe(state, *view(sequence, frame % 40), points=points)
+        model.observe(state, *view(sequence, frame % 40), depth=depth(sequence, frame % 40), points=points)
         said.append(model.act(state, cached=cached))
         frame += len(said[-1])
     return state, said
@@ -53,6 +60,23 @@ def test_cached_and_uncached_actions_are_the_same_over_several_windows(model: Ac
     assert state.row.ids == again.row.ids
     assert len(again.cache) == 0
     assert len(state.cache) == state.read
+
+
+def test_further_layers_change_nothing_before_they_train() -> None:
+    plain, deep = world.toy_dialogue(), world.toy_dialogue(extra_layers=2)
+    given = world.batch(plain, world.expert_dialogues())
+    assert len(deep.language.model.layers) == len(plain.language.model.layers) + 2
+    with torch.no_grad():
+        assert torch.equal(deep(given).losses, plain(given).losses)
+
+
+def test_a_current_view_is_read_with_the_place_of_each_token() -> None:
+    model = world.toy_dialogue()
+    side, width = model.params.language.grid, model.language.width
+    same = torch.ones(1, side, side, width).expand(2, -1, -1, -1)  # a view of one colour
+    tokens = model.fast(same)
+    assert len(torch.unique(tokens[0].flatten(0, 1), dim=0)) == tokens.shape[1] * tokens.shape[2]
+    assert torch.equal(tokens[0], tokens[1])
 
 
 def test_a_reply_is_whole_actions_and_nothing_after_stop(model: ActionDialogue) -> None:
@@ -71,7 +95,13 @@ def test_an_agent_that_does_what_the_expert_did_reads_what_training_read(model: 
     state, done = model.start(world.INSTRUCTION), None
     for window, dialogue in enumerate(world.expert_dialogues()):
         for turn in dialogue.turns:
-            model.observe(state, *view("one", turn.frame), points=points[turn.frame], done=done)
+            model.observe(
+                state,
+                *view("one", turn.frame),
+                depth=depth("one", turn.frame),
+                points=points[turn.frame],
+                done=done,
+            )
             done = turn.actions
             if turn.frame % 4 == 0:  # sometimes it plans other things first
                 model.act(state)
@@ -91,10 +121,16 @@ def test_what_was_done_counts_and_not_what_was_planned(model: ActionDialogue) ->
     states = []
     for plans in (True, False):
         state = model.start(world.INSTRUCTION)
-        model.observe(state, *view("one", 0), points=np.zeros((4, 4, 3)))
+        model.observe(state, *view("one", 0), depth=depth("one", 0), points=np.zeros((4, 4, 3)))
         if plans:
             planned = model.act(state)
-        model.observe(state, *view("one", 1), points=np.zeros((4, 4, 3)), done=[3 if planned[0] != 3 else 2])
+        model.observe(
+            state,
+            *view("one", 1),
+            depth=depth("one", 1),
+            points=np.zeros((4, 4, 3)),
+            done=[3 if planned[0] != 3 else 2],
+        )
         states.append(state)
     assert states[0].row.ids == states[1].row.ids
     assert model.act(states[0]) == model.act(states[1])
@@ -110,7 +146,7 @@ def test_dialogues_side_by_side_say_what_each_would_say_alone(model: ActionDialo
         state, said = walk(model, turns - 1, sequence=name)
         frame = sum(map(len, said))
         points = world.SEQUENCES[name].arrays["points"][frame]
-        states.append(model.observe(state, *view(name, frame), points=points))
+        states.append(model.observe(state, *view(name, frame), depth=depth(name, frame), points=points))
     assert model.act_all(states) == alone
 
 
@@ -141,7 +177,9 @@ def test_context_cache_and_memory_are_bounded() -> None:
     state, tokens = model.start(world.INSTRUCTION), []
     window, memory, history = world.DIALOGUE.turns, world.DIALOGUE.history, 8
     for turn in range(60):
-        model.observe(state, *view("one", turn % 40), done=(1, 1) if turn else None)
+        model.observe(
+            state, *view("one", turn % 40), depth=depth("one", turn % 40), done=(1, 1) if turn else None
+        )
         model.act(state)
         tokens.append(state.tokens)
         assert len(state.seen) <= history
@@ -159,7 +197,7 @@ def test_the_present_is_never_memory() -> None:
     model = world.toy_dialogue()
     state = model.start(world.INSTRUCTION)
     for turn in range(12):
-        model.observe(state, *view("one", turn))
+        model.observe(state, *view("one", turn), depth=depth("one", turn))
         assert all(seen.time < state.window[0].time for seen in state.memory)
         assert len(state.memory) <= world.DIALOGUE.history
         assert bool(state.memory) == (turn >= 3)
@@ -230,9 +268,9 @@ def test_acting_needs_a_view_and_observing_needs_an_action() -> None:
     state = model.start(world.INSTRUCTION)
     with pytest.raises(ValueError, match="observe before"):
         model.act(state)
-    model.observe(state, *view("one", 0))
+    model.observe(state, *view("one", 0), depth=depth("one", 0))
     with pytest.raises(ValueError, match="act first"):
-        model.observe(state, *view("one", 1))
+        model.observe(state, *view("one", 1), depth=depth("one", 1))
     model.act(state)
     with pytest.raises(ValueError, match="observe before"):
         model.act(state)

@@ -17,11 +17,16 @@ from navigation_world import PARAMS, MemoryStore, Scripted, episodes
 from vln_heatmap.datasets.sequence_store import SequenceStoreDataset
 from vln_heatmap.nodes.navigation import filming
 from vln_heatmap.nodes.navigation.dialogues import walk_dialogues
-from vln_heatmap.nodes.navigation.episodes import NavigationEpisode, episode_table, read_episode_table
+from vln_heatmap.nodes.navigation.episodes import (
+    NavigationEpisode,
+    episode_table,
+    make_episodes,
+    read_episode_table,
+)
 from vln_heatmap.nodes.navigation.policy import baselines
-from vln_heatmap.nodes.navigation.published_episodes import read_published_episodes
 from vln_heatmap.nodes.navigation.rollout import Entrant, roll_out
 from vln_heatmap.nodes.navigation.scenes import make_scene
+from vln_heatmap.params.navigation import EpisodeParams
 from vln_heatmap.params.navigation_data import DialogueParams
 from vln_heatmap.params.navigation_episodes import PublishedEpisodeParams
 from vln_heatmap.simulation.episodes import EpisodeFileError
@@ -71,7 +76,7 @@ def split(folder: Path, entries: Sequence[dict[str, Any]], *, benchmark: str = "
 
 def read(path: Path, scenes: Path, **changes: Any) -> list[NavigationEpisode]:
     wanted = PublishedEpisodeParams(path=str(path), scenes=str(scenes), length=120, **changes)
-    return read_published_episodes(wanted, PARAMS)
+    return make_episodes(EpisodeParams(published=wanted), PARAMS)
 
 
 @pytest.fixture(scope="module")

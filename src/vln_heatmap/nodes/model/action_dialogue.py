@@ -21,12 +21,14 @@ from vln_heatmap.datasets.dialogue_samples import IGNORED
 from vln_heatmap.nodes.model.context import acting
 from vln_heatmap.nodes.model.context.drawing import Summaries, frozen_twin, line_places, summarised
 from vln_heatmap.nodes.model.context.learning import batch_rows
-from vln_heatmap.nodes.model.context.pooling import Times, fast_grid, fast_tokens, slow_tokens
+from vln_heatmap.nodes.model.context.looking import look
+from vln_heatmap.nodes.model.context.pooling import Places, Times, fast_grid, fast_tokens, slow_tokens
+from vln_heatmap.nodes.model.context.ranges import Ranges
 from vln_heatmap.nodes.model.context.rows import Batch, Row, Span, batched, grid_span
 from vln_heatmap.nodes.model.context.state import DialogueState
 from vln_heatmap.nodes.model.context.voxels import kept_tokens, regrid, vggt_points
-from vln_heatmap.nodes.model.fusion import align_grid
 from vln_heatmap.nodes.model.language.decoding import Memory
+from vln_heatmap.nodes.model.language.expansion import expand
 from vln_heatmap.nodes.model.language.lora import add_lora
 from vln_heatmap.nodes.model.parts import part_of
 from vln_heatmap.nodes.model.tuning import tune
@@ -55,9 +57,12 @@ class Reading(NamedTuple):
 class Context(nn.Module):
     """What the dialogue learns beside the parts that it has from the heatmap model."""
 
-    def __init__(self, params: ActionModelParams, width: int) -> None:
+    def __init__(self, params: ActionModelParams, width: int, grid: int) -> None:
         super().__init__()
         self.times = Times(width)
+        self.places = Places(fast_grid(grid, params.context.fast), width)
+        if params.context.ranges:
+            self.ranges = Ranges(params.context.ranges, width)
         if params.heatmaps:
             self.summaries = Summaries(params.summary, width)
 
@@ -107,8 +112,9 @@ class ActionDialogue(nn.Module):
         self.register_buffer("feature_std", model.feature_std.clone())
         self.vggt, self.fusion = model.vggt, model.fusion
         self.enter_language, self.language = model.enter_language, model.language
-        self.context = Context(params, self.language.width)
+        self.context = Context(params, self.language.width, model.params.language.grid)
         self.drawer = frozen_twin(model, self.changed) if params.heatmaps else None
+        expand(self.language.model, params.extra_layers)
         if params.lora is not None:
             add_lora(self.language, params.lora)
         if params.gradient_checkpointing:
@@ -136,19 +142,32 @@ class ActionDialogue(nn.Module):
             frames: [N, 3, S, S] uint8, S = VGGT's resolution.
             features: of the 2-D encoder [N, C, h, w].
         """
-        grid = self.params.language.grid
-        if not len(frames):
-            return torch.zeros(0, grid, grid, self.language.width, device=self.device)
-        geometry = self.vggt(frames[:, None].float() / 255)
-        maps = geometry.patch_tokens.movedim(-1, 2).unflatten(-1, geometry.grid)  # [N, 1, 2C, h, w]
-        mean, std = self.feature_mean[:, None, None], self.feature_std[:, None, None]
-        standard = ((features.float() - mean) / std).clamp(-6, 6)  # as the heatmap model has it
-        tokens = self.fusion(maps, standard[:, None])  # [N, 1, D, h, w]
-        return self.enter_language(align_grid(tokens, (grid, grid)).movedim(2, -1)[:, 0])
+        return self.enter(look(self, frames, features))
+
+    def enter(self, looks: Tensor) -> Tensor:
+        """What the eyes saw of N views [N, D', g, g], see ``looking.look``, at the language model's width
+        [N, g, g, D]."""
+        return self.enter_language(looks.movedim(1, -1))
 
     def fast(self, cells: Tensor) -> Tensor:
         """Tokens [N, f, f, D] of current views with cells [N, g, g, D]."""
-        return fast_tokens(cells, self.action.context.fast, self.action.context.pool)
+        return self.context.places(fast_tokens(cells, self.action.context.fast, self.action.context.pool))
+
+    def range_spans(self, near: Tensor | None) -> list[Span]:
+        """A token of the depth of each of N views; nothing where the model reads no depth.
+
+        Args:
+            near: ``nearness`` of the views [N, R, R]; None without a sensor.
+
+        Raises:
+            ValueError: the model reads depth, but there is none.
+        """
+        if not self.action.context.ranges:
+            return []
+        if near is None:
+            raise ValueError("this dialogue reads depth (context.ranges): every view needs it, got None")
+        tokens = self.context.ranges(near.to(self.device))  # [N, 1, D]
+        return [Span(own, line_places(1), 1) for own in tokens]
 
     def slow(self, cells: Tensor) -> Tensor:
         """Tokens [N, m, m, D] of remembered views with cells [N, g, g, D]."""
@@ -174,14 +193,16 @@ class ActionDialogue(nn.Module):
         return grid_span(dated, kept_tokens(points, voxels))
 
     def memory_points(
-        self, frames: Tensor, given: NDArray[np.floating] | None
+        self, frames: Tensor | None, given: NDArray[np.floating] | None
     ) -> NDArray[np.floating] | None:
         """Places [T, m, m, 3] by which memory is pruned: VGGT's of frames [T, 3, S, S] uint8, or those given
         [T, P, P, 3]; None without voxels."""
         voxels, grid = self.action.context.voxels, self.action.context.memory_grid
-        if voxels is None or not len(frames):
+        if voxels is None or (frames is not None and not len(frames)):
             return given
         if voxels.source == "vggt":
+            if frames is None:
+                raise ValueError("VGGT finds places in frames, but there are only looks")
             return vggt_points(self.vggt, frames.float() / 255, grid)
         return None if given is None else regrid(given, grid)
 
@@ -204,8 +225,10 @@ class ActionDialogue(nn.Module):
         """Read whole dialogues and judge their replies.
 
         Args:
-            batch: as ``datasets.dialogue_samples.collate`` gives it, on this model's device; with voxels of
-                given points also ``points`` [B, N, P, P, 3], with heatmaps also ``instruction``, B texts.
+            batch: as ``datasets.dialogue_samples.collate`` gives it, on this model's device; ``looks``
+                [B, N, D', g, g] may stand in for ``frames`` and ``features``. With voxels of given points also
+                ``points`` [B, N, P, P, 3], with ``context.ranges`` also ``nearness`` [B, N, R, R], with heatmaps
+                also ``instruction``, B texts.
         """
         rows, pruned = batch_rows(self, batch)
         whole = batched(rows, [0] * len(rows), self.device)
@@ -239,6 +262,7 @@ class ActionDialogue(nn.Module):
         frame: Any,
         feature: Any,
         *,
+        depth: NDArray[np.floating] | None = None,
         points: NDArray[np.floating] | None = None,
         done: Sequence[int] | None = None,
     ) -> DialogueState:
@@ -247,6 +271,7 @@ class ActionDialogue(nn.Module):
         Args:
             state: is changed, and given back.
             frame: [3, S, S] uint8, S = VGGT's resolution; feature: of the 2-D encoder [C, g, g].
+            depth: z-depth of the view in metres [H, W], 0 = unknown; needed with ``context.ranges``.
             points: what is seen where in the view [P, P, 3], world frame in metres, NaN where unknown (see
                 ``context.voxels.cell_points``); needed with voxels of given points.
             done: actions that were really done since the last view; None = those of the last reply. The
@@ -255,7 +280,7 @@ class ActionDialogue(nn.Module):
         Raises:
             ValueError: nothing was done since the last view, or points are missing.
         """
-        return acting.observe(self, [state], [frame], [feature], points=[points], done=[done])[0]
+        return self.observe_all([state], [frame], [feature], depths=[depth], points=[points], done=[done])[0]
 
     def observe_all(
         self,
@@ -263,12 +288,14 @@ class ActionDialogue(nn.Module):
         frames: Sequence[Any],
         features: Sequence[Any],
         *,
+        depths: Sequence[NDArray[np.floating] | None] | None = None,
         points: Sequence[NDArray[np.floating] | None] | None = None,
         done: Sequence[Sequence[int] | None] | None = None,
     ) -> list[DialogueState]:
         """The same for several dialogues, whose views are looked at together."""
         nothing = [None] * len(states)
-        return acting.observe(self, states, frames, features, points=points or nothing, done=done or nothing)
+        given = (depths or nothing, points or nothing, done or nothing)
+        return acting.observe(self, states, frames, features, *given)
 
     def act(self, state: DialogueState, *, cached: bool = True) -> list[int]:
         """Answer the present view with one to ``actions_per_turn`` actions, the most probable ones (greedy).
@@ -293,6 +320,7 @@ def view_tokens(model: Any, params: ActionModelParams) -> ViewTokens:
     return ViewTokens(
         current=fast_grid(model.language.grid, context.fast) ** 2,
         told=params.summary.keyframes if params.heatmaps else 0,
+        ranged=int(context.ranges > 0),
         remembered=context.memory_grid**2,
     )
 
@@ -320,6 +348,10 @@ def check_parts(model: Any, params: ActionModelParams) -> None:
     if model.language.dtype == "bfloat16" and "language" in parts:
         raise ValueError(
             "language.dtype bfloat16 is for frozen weights: use lora, or take language out of parts"
+        )
+    if params.extra_layers and (model.language.source or model.tuning.lora or params.lora):
+        raise ValueError(
+            "extra_layers is for language models that are trained whole: set it to 0 with language.source or lora"
         )
     if params.lora is not None and model.tuning.lora is not None:
         raise ValueError("the model has adapters already (tuning.lora): leave lora null to train those")

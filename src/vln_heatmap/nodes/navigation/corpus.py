@@ -67,16 +67,23 @@ def demonstration_dialogues(
     return make_dialogues(walks, splits, training.data)
 
 
-def cache_walks(walks: Any, finetuned: Any) -> FeatureStream:
-    """Frozen features of every walk, as the heatmap model that navigation starts from has them.
+def cache_walks(walks: Any, finetuned: Any, training: NavigationTrainingParams) -> FeatureStream:
+    """What training reads of every walk: what the model's eyes make of each frame, if no stage changes them; else
+    frames and the frozen encoder's features.
 
     Args:
         walks: ``SequenceStore``, or several joined.
         finetuned: ``Checkpoint`` of the heatmap model, or of an action dialogue made of one.
+        training: model and stages.
     """
     model = ModelParams.model_validate(finetuned.meta["model"])
     rows = pd.DataFrame({"sequence_id": list(walks), "split": "train"})
-    return cache_frames(walks, rows, model)
+    stream = cache_frames(walks, rows, model)
+    if not all(params.fixed_looks for params in training.models()):
+        return stream
+    from vln_heatmap.nodes.navigation.looks import looked_at
+
+    return looked_at(stream, finetuned)
 
 
 def make_dialogues(sequences: Any, splits: pd.DataFrame, params: NavigationDataParams) -> pd.DataFrame:

@@ -89,7 +89,10 @@ class DialoguePolicy:
         arrays = encoded_frames(np.stack([view.rgb for view in seen]), self.encoder, self.resolution)
         states = [episode.state for episode in episodes]
         points = None if self.points is None else [self.points(view) for view in seen]
-        states = self.dialogue.observe_all(states, arrays["frames"], arrays["features"], points=points)
+        depths = [view.depth for view in seen]
+        states = self.dialogue.observe_all(
+            states, arrays["frames"], arrays["features"], depths=depths, points=points
+        )
         replies = self.dialogue.act_all(states, cached=self.cached)
         for episode, state, reply in zip(episodes, states, replies, strict=True):
             said = until_stop(reply)

@@ -99,7 +99,7 @@ def plan_episodes(params: NavigationParams) -> pd.DataFrame:
 
 
 def make_episodes(wanted: EpisodeParams, params: NavigationParams) -> list[NavigationEpisode]:
-    """Generate houses and episodes in them, in the order of the houses.
+    """Generate houses and episodes in them, in the order of the houses; or read published ones.
 
     Args:
         wanted: which.
@@ -108,6 +108,10 @@ def make_episodes(wanted: EpisodeParams, params: NavigationParams) -> list[Navig
     Raises:
         ValueError: no house gave a single episode.
     """
+    if wanted.published is not None:
+        from vln_heatmap.nodes.navigation.published_episodes import read_published_episodes
+
+        return read_published_episodes(wanted.published, params)
     work = partial(_house_episodes, wanted=wanted, params=params)
     seeds = house_seeds(wanted)
     made: dict[int, list[NavigationEpisode]] = {}

@@ -1,4 +1,4 @@
-"""Where in space the cells of recorded frames lie, for models that prune their memory by it.
+"""What recorded depth says of frames, for models that read it: where in space cells lie, and how near things are.
 
 Invariant: points are those of the recorded depth and pose, in the sequence's own world.
 """
@@ -14,31 +14,46 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class WithPoints:
-    """Features by sequence id, whose ``read`` knows ``points`` [N, grid, grid, 3] beside the stored arrays.
+class WithDepth:
+    """Features by sequence id, whose ``read`` knows more than the stored arrays: ``points`` [N, P, P, 3] and
+    ``nearness`` [N, R, R].
 
     Attributes:
-        features: ``FrameFeatures``; grid: cells along a side.
+        features: ``FrameFeatures``.
+        points, ranges: cells along a side of the two, P and R.
     """
 
     features: Mapping[str, Any]
-    grid: int
+    points: int
+    ranges: int
 
-    def __getitem__(self, key: str) -> _Placed:
-        return _Placed(self.features[key], self.grid)
+    def __getitem__(self, key: str) -> _Measured:
+        return _Measured(self.features[key], self.points, self.ranges)
 
 
 @dataclass(frozen=True)
-class _Placed:
+class _Measured:
     sequence: Any
-    grid: int
+    points: int
+    ranges: int
 
     def read(self, name: str, frames: Iterable[int]) -> NDArray[Any]:
         chosen = list(frames)
-        if name != "points":
-            return self.sequence.read(name, chosen)
+        if name == "points":
+            return self._points(chosen)
+        if name == "nearness":
+            from vln_heatmap.nodes.model.context.ranges import nearness
+
+            return nearness(self._depth(chosen), self.ranges).numpy()
+        return self.sequence.read(name, chosen)
+
+    def _depth(self, frames: list[int]) -> NDArray[np.float32]:
+        """Metres [N, H, W]."""
+        return self.sequence.read("depth", frames).astype(np.float32) / 1000
+
+    def _points(self, frames: list[int]) -> NDArray[np.float32]:
         from vln_heatmap.nodes.model.context.voxels import cell_points
 
-        depth = self.sequence.read("depth", chosen).astype(np.float32) / 1000  # [N, H, W] metres
-        poses, hfov = self.sequence.read("poses", chosen), float(self.sequence.read("hfov", [0])[0])
-        return np.stack([cell_points(d, p, hfov, self.grid) for d, p in zip(depth, poses, strict=True)])
+        poses, hfov = self.sequence.read("poses", frames), float(self.sequence.read("hfov", [0])[0])
+        views = zip(self._depth(frames), poses, strict=True)
+        return np.stack([cell_points(depth, pose, hfov, self.points) for depth, pose in views])

@@ -28,6 +28,12 @@ class JoinedFeatures(ChainMap[str, Any]):
     def fingerprint(self) -> str:
         return digest(*(source.fingerprint for source in self.maps))  # type: ignore[attr-defined]
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Arrays that all sources have; a source without sequences has them all."""
+        known = [source.names for source in self.maps if len(source)]  # type: ignore[attr-defined]
+        return frozenset.intersection(*known) if known else frozenset()
+
 
 def navigation_stage(
     dialogues: pd.DataFrame,

@@ -16,7 +16,7 @@ import pandas as pd
 from vln_heatmap.datasets.dialogue_samples import Dialogue, VLNActionDataset
 from vln_heatmap.nodes.navigation.dialogues import dialogue_table, read_dialogues
 from vln_heatmap.nodes.navigation.mixing import CombineDataset, make_order
-from vln_heatmap.nodes.navigation.places import WithPoints
+from vln_heatmap.nodes.navigation.places import WithDepth
 from vln_heatmap.nodes.training.stage import StageResult, delivered
 from vln_heatmap.nodes.training.state import digest
 from vln_heatmap.params.navigation_data import DialogueParams, MixingParams
@@ -74,10 +74,7 @@ def train_navigation(
     """
     from vln_heatmap.nodes.model.dialogue_checkpoint import dialogue_from_finetuned
 
-    tuned = {} if params.tunable_parts is None else {"tunable_parts": params.tunable_parts}
-    network = dialogue_from_finetuned(
-        finetuned, ActionModelParams.model_validate(model.model_dump() | tuned), dialogue
-    )
+    network = dialogue_from_finetuned(finetuned, model.of_stage(params), dialogue)
     only = MixingParams(weights={"navigation": 1.0})
     data = dialogue_data(network, features, as_list(dialogues), as_list(held_out), only)
     result = train_dialogues("navigation", network, data, finetuned, params, state=state, tracker=tracker)
@@ -155,11 +152,14 @@ def dialogue_data(
 
 def _by_task(network: Any, features: Any, dialogues: Sequence[Dialogue]) -> CombineDataset:
     """One data set a task."""
-    voxels = network.action.context.voxels
-    arrays = ["frames", "features"]
-    if voxels is not None and voxels.source == "given":
+    context, arrays = network.action.context, ["frames", "features"]
+    if network.action.fixed_looks and "looks" in getattr(features, "names", ()):
+        arrays = ["looks"]
+    if context.voxels is not None and context.voxels.source == "given":
         arrays.append("points")
-        features = WithPoints(features, network.action.context.memory_grid)
+    if context.ranges:
+        arrays.append("nearness")
+    features = WithDepth(features, points=context.memory_grid, ranges=context.ranges)
     tasks: dict[str, list[Dialogue]] = {}
     for item in dialogues:
         tasks.setdefault(item.task, []).append(item)

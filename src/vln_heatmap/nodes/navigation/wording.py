@@ -53,15 +53,17 @@ class ViewTokens(NamedTuple):
         current: of a view of the window.
         told: of what stands behind it in a navigation, as its heatmaps' summary.
         remembered: of a remembered view, at most.
+        ranged: of the depth of a view of the window.
     """
 
     current: int
     told: int
     remembered: int
+    ranged: int = 0
 
     def of(self, task: str) -> int:
         """Of a view of the window in a dialogue of a task."""
-        return self.current + (self.told if task == "navigation" else 0)
+        return self.current + self.ranged + (self.told if task == "navigation" else 0)
 
 
 class ActionWords:

@@ -45,7 +45,7 @@ def learning() -> Pipeline:
                 dialogues,
                 name="demonstration_dialogues",
             ),
-            node(cache_walks, [walks, finetuned], features, name="cache_demonstrations"),
+            node(cache_walks, [walks, finetuned, TRAINING], features, name="cache_demonstrations"),
             node(
                 navigation_stage,
                 [dialogues, features, finetuned, TRAINING, "navigation_state", "tracker"],
@@ -74,7 +74,7 @@ def corrections(student: str, walks: str = "navigation_corrections") -> Pipeline
     return Pipeline(
         [
             node(dialogues_of_corrections, [walks, TRAINING], table, name="dialogues_of_corrections"),
-            node(cache_walks, [walks, student], features, name="cache_corrections"),
+            node(cache_walks, [walks, student, TRAINING], features, name="cache_corrections"),
             node(
                 cotraining_stage,
                 [*inputs, student, TRAINING, "cotraining_state", "tracker"],

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vln_heatmap.nodes.model.context.cache import Cache, apart, together
 from vln_heatmap.nodes.model.context.drawing import drawn_from
+from vln_heatmap.nodes.model.context.ranges import nearness
 from vln_heatmap.nodes.model.context.rows import batched, grid_span
 from vln_heatmap.nodes.model.context.speech import Speaker
 from vln_heatmap.nodes.model.context.state import DialogueState, Seen, recalled, remember
@@ -34,7 +35,7 @@ def observe(
     states: Sequence[DialogueState],
     frames: Sequence[Any],
     features: Sequence[Any],
-    *,
+    depths: Sequence[Any],
     points: Sequence[Any],
     done: Sequence[Sequence[int] | None],
 ) -> list[DialogueState]:
@@ -51,7 +52,7 @@ def observe(
         )
         if view.opens:
             _open(model, state, view)
-        _show(model, state, view, kept, cells[number])
+        _show(model, state, view, kept, cells[number], depths[number])
     return list(states)
 
 
@@ -118,12 +119,17 @@ def _points(model: ActionDialogue, past: Sequence[Seen]) -> Any:
     return torch.stack([torch.as_tensor(p) for p in points]).numpy() if len(points) == len(past) else None
 
 
-def _show(model: ActionDialogue, state: DialogueState, view: View, kept: Seen, cells: Tensor) -> None:
+def _show(
+    model: ActionDialogue, state: DialogueState, view: View, kept: Seen, cells: Tensor, depth: Any
+) -> None:
     """The next view as tokens, up to where the reply begins."""
     ids = model.writer.view(first=view.opens)
     place = ids.index(model.writer.image_id)
     state.row.say(ids[:place])
     state.row.show(grid_span(model.fast(cells[None])))
+    side = model.action.context.ranges
+    for span in model.range_spans(nearness(depth, side)[None] if side and depth is not None else None):
+        state.row.show(span)
     state.window = [*state.window, kept]
     if model.drawer is not None:
         views = [*state.memory, *state.window]

@@ -23,19 +23,21 @@ class _Sample(NamedTuple):
 
     Attributes:
         ids, labels: of the text, without padding.
-        cells: [N, g, g, D]; frames, features: [N, ...]; times: [N] actions.
+        cells: [N, g, g, D]; frames, features: [N, ...], None where looks came instead; times: [N] actions.
         points: [N, P, P, 3] or None.
+        near: ``nearness`` [N, R, R] or None.
         task, instruction: texts; None = not given.
     """
 
     ids: list[int]
     labels: list[int]
     cells: Tensor
-    frames: Tensor
-    features: Tensor
+    frames: Tensor | None
+    features: Tensor | None
     times: Tensor
     remembered: int
     points: Any
+    near: Tensor | None
     task: str
     instruction: str | None
 
@@ -61,20 +63,23 @@ def _samples(model: ActionDialogue, batch: Mapping[str, Any]) -> list[_Sample]:
     if model.drawer is not None and "instruction" not in batch:
         raise ValueError("heatmaps need the instruction of every dialogue of a batch, which has none")
     counts = there.sum(1).tolist()
+    names = ("looks",) if "looks" in batch else ("frames", "features")
     if not sum(counts):  # of text alone
+        names = ("frames", "features")
         batch = {**batch, "frames": there[:, :0], "features": there[:, :0]}
-    seen = (batch[name][there[:, : batch[name].shape[1]]] for name in ("frames", "features"))
-    cells = [*model.see(*seen).split(counts)]
+    seen = [batch[name][there[:, : batch[name].shape[1]]] for name in names]
+    cells = [*(model.enter(*seen) if len(seen) == 1 else model.see(*seen)).split(counts)]
     return [
         _Sample(
             batch["input_ids"][b][text[b]].tolist(),
             batch["labels"][b][text[b]].tolist(),
             cells[b],
-            batch["frames"][b][: counts[b]],
-            batch["features"][b][: counts[b]],
+            batch["frames"][b][: counts[b]] if "frames" in batch else None,
+            batch["features"][b][: counts[b]] if "features" in batch else None,
             batch["time_ids"][b][: counts[b]].float(),
             int(batch["memory_count"][b]),
             batch["points"][b][: counts[b]].numpy(force=True) if "points" in batch else None,
+            batch["nearness"][b][: counts[b]] if "nearness" in batch else None,
             batch["task"][b],
             batch["instruction"][b] if "instruction" in batch else None,
         )
@@ -90,6 +95,7 @@ def _row(model: ActionDialogue, sample: _Sample) -> tuple[Row, Span | None]:
         if len(sample.cells) > sample.remembered
         else sample.cells[:0]
     )
+    ranges = _ranges(model, sample)
     told = _summaries(model, sample)
     shown, begun = 0, 0
     for place, token in enumerate(sample.ids):
@@ -102,6 +108,8 @@ def _row(model: ActionDialogue, sample: _Sample) -> tuple[Row, Span | None]:
             row.show(memory)
         else:
             row.show(grid_span(fast[shown : shown + 1]))
+            if ranges:
+                row.show(ranges[shown])
             if told:
                 row.show(told[shown])
             shown += 1
@@ -113,8 +121,15 @@ def _memory(model: ActionDialogue, sample: _Sample) -> Span:
     past = slice(sample.remembered)
     begin = sample.times[sample.remembered] if len(sample.times) > sample.remembered else sample.times[-1] + 1
     given = None if sample.points is None else sample.points[past]
-    points = model.memory_points(sample.frames[past], given)
+    points = model.memory_points(None if sample.frames is None else sample.frames[past], given)
     return model.memory_span(model.slow(sample.cells[past]), begin - sample.times[past], points)
+
+
+def _ranges(model: ActionDialogue, sample: _Sample) -> list[Span]:
+    """A token of the depth of each view after the memory; nothing where the model reads no depth."""
+    if len(sample.times) == sample.remembered:
+        return []
+    return model.range_spans(None if sample.near is None else sample.near[sample.remembered :])
 
 
 def _summaries(model: ActionDialogue, sample: _Sample) -> list[Span]:
@@ -122,6 +137,8 @@ def _summaries(model: ActionDialogue, sample: _Sample) -> list[Span]:
     views = range(sample.remembered, len(sample.times))
     if model.drawer is None or sample.task != "navigation" or not views:
         return []
+    if sample.frames is None or sample.features is None:
+        raise ValueError("heatmaps are drawn from frames and features, but there are only looks")
     drawn = torch.tensor([drawn_from(view, model.action.summary.keyframes) for view in views])  # [M, K + 1]
     times = sample.times[drawn.to(sample.times.device)]
     frames, features = (x[drawn.to(x.device)] for x in (sample.frames, sample.features))

@@ -60,3 +60,23 @@ class Times(nn.Module):
         """Ages in actions [...] as [..., D]."""
         turns = 2 * math.pi * ages[..., None] / self.periods  # [..., W]
         return self.project(torch.cat([turns.sin(), turns.cos()], -1).to(self.project.weight.dtype))
+
+
+class Places(nn.Module):
+    """Where in its view a token lies, as a summand; nothing before training.
+
+    Positions only steer who looks at whom: what a token then says holds its content, but no place, and a language
+    model of few layers cannot add it.
+
+    Args:
+        side: tokens along a side of a view.
+        width: channels D of the tokens.
+    """
+
+    def __init__(self, side: int, width: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(side, side, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens [N, f, f, D] of current views with their places."""
+        return tokens + self.table.to(tokens.dtype)

@@ -1,0 +1,33 @@
+"""Further layers for a small language model that is to learn more than it was made for.
+
+Invariant: before training they change nothing.
+
+Source: block expansion, Wu et al. 2024 (LLaMA Pro, arXiv:2401.02415).
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from torch import nn
+
+
+def expand(text_model: Any, count: int) -> None:
+    """Append copies of the last layer whose outputs are zero.
+
+    Args:
+        text_model: of transformers, with ``layers`` and ``config``; changed in place.
+        count: of layers to append.
+    """
+    layers, config = text_model.layers, text_model.config
+    for _ in range(count):
+        layer = copy.deepcopy(layers[-1])
+        layer.self_attn.layer_idx = len(layers)
+        for written in (layer.self_attn.o_proj, layer.mlp.down_proj):
+            for parameter in written.parameters():
+                nn.init.zeros_(parameter)
+        layers.append(layer)
+    config.num_hidden_layers = len(layers)
+    if getattr(config, "layer_types", None):
+        config.layer_types = [*config.layer_types, *[config.layer_types[-1]] * count]
