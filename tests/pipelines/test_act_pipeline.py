@@ -64,12 +64,12 @@ def test_a_moment_becomes_a_table_a_summary_and_a_picture(project: Path, asked: 
     expected = policy.act(images, asked["prompt"], STATE)
     assert list(table.columns) == ["step", "action_0", "action_1"]
     np.testing.assert_allclose(table[["action_0", "action_1"]], expected, rtol=1e-6)
-    summary = json.loads((out / "act.json").read_text())
+    summary = json.loads((out / "answer.json").read_text())
     assert summary["images"] == {"image_1": "front.png", "image_2": "my wrist.jpg"}
     assert summary["prompt"] == "go, slowly"
     assert summary["state"] == STATE
     assert len(summary["actions"]) == 3
-    assert Image.open(out / "act.png").size[0] > 200
+    assert Image.open(out / "chunk.png").size[0] > 200
 
 
 def test_a_request_file_says_it_all_and_parameters_count_before_it(
@@ -83,7 +83,7 @@ def test_a_request_file_says_it_all_and_parameters_count_before_it(
     run(project, {**real_time, "state": STATE})
     held = answer(project)
     assert held.loc[0, ["action_0", "action_1"]].tolist() == [1, 2]  # is done while the policy thinks
-    summary = json.loads((project / "data/07_model_output/act/act.json").read_text())
+    summary = json.loads((project / "data/07_model_output/act/answer.json").read_text())
     assert summary["state"] == STATE
     assert summary["left"] == [[1, 2], [3, 4]]
     run(project, asked)
