@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from vln_heatmap.params.base import Params, Share
+from vln_heatmap.params.base import Params
 from vln_heatmap.params.navigation import EpisodeParams
 from vln_heatmap.params.policy import PolicyTrainParams
 from vln_heatmap.params.simulation import CameraParams
@@ -17,14 +17,11 @@ Task = Literal["point_goal", "object_goal"]
 class DemonstrationParams(Params):
     """The continuous expert's walks that the policy learns from."""
 
-    seed: int = Field(0, ge=0, lt=2**32, description="of the disturbances")
+    seed: int = Field(0, ge=0, lt=2**32, description="of how it is led astray")
     episodes: EpisodeParams = EpisodeParams(split="train", houses=24, per_house=8, objects=1.0)
-    disturbed: Share = Field(
-        0.25, description="share of steps that are disturbed; the expert's answer to that is what is learned"
-    )
-    shift: float = Field(0.1, ge=0, le=1, description="standard deviation of a disturbance, metres")
-    turn: float = Field(10.0, ge=0, le=90, description="the same of its turn, degrees")
-    stops: int = Field(4, ge=1, le=100, description="rows of standing still at the end of a walk")
+    astray: int = Field(2, ge=0, le=100, description="times that a walk is led astray")
+    follow: int = Field(16, ge=1, le=1000, description="steps on the way before that, at most")
+    wander: int = Field(12, ge=1, le=1000, description="steps astray, at most")
     quality: int = Field(92, ge=1, le=100, description="of JPEG")
 
     @model_validator(mode="after")

@@ -80,7 +80,7 @@ def glide(sim: Simulator, state: AgentState, motion: Motion, agent: AgentParams)
     start = np.asarray(state.position, np.float64)
     right, ahead = axes(state.yaw)
     way = motion.right * right + motion.forward * ahead  # [3]
-    end = _straight(sim, start, way)
+    end = straight_end(sim, start, way)
     if end is None:
         end = _slide(sim, start, way, agent.cell)
     missed = math.dist(end[_PLAN], (start + way)[_PLAN])
@@ -88,7 +88,7 @@ def glide(sim: Simulator, state: AgentState, motion: Motion, agent: AgentParams)
     return StepResult(AgentState(as_point(end), yaw), missed > _SAME)
 
 
-def _straight(sim: Simulator, start: Vector, way: Vector) -> Vector | None:
+def straight_end(sim: Simulator, start: Vector, way: Vector) -> Vector | None:
     """The floor point [3] at the end of a straight way [3]; None if something is in between."""
     length = math.hypot(*way[_PLAN])
     if length < 1e-9:
@@ -111,6 +111,6 @@ def _slide(sim: Simulator, start: Vector, way: Vector, cell: float) -> Vector:
     )
     here = start
     for _ in range(pieces):
-        ends = (_straight(sim, here, each) for each in (part, *along) if np.abs(each).max() > 1e-6)
+        ends = (straight_end(sim, here, each) for each in (part, *along) if np.abs(each).max() > 1e-6)
         here = next((end for end in ends if end is not None), here)
     return here

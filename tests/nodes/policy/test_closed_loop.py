@@ -29,7 +29,7 @@ from vln_heatmap.nodes.policy.closed_loop_world import (
     task_episodes,
 )
 from vln_heatmap.nodes.policy.controllers import ChunkPolicy
-from vln_heatmap.nodes.policy.demonstrations import demonstrate, disturbed, record_demonstrations
+from vln_heatmap.nodes.policy.demonstrations import astray, demonstrate, record_demonstrations
 from vln_heatmap.params.policy import PolicyParams
 
 
@@ -167,27 +167,41 @@ def test_another_number_of_done_actions_is_another_policy():
 # --- demonstrations ----------------------------------------------------------------------------------------
 
 
-def test_a_demonstration_leads_to_the_goal_and_holds_the_experts_answers():
-    how = OWN.demonstrations.model_copy(update={"disturbed": 0.0, "stops": 3})
+def demonstrated(astray: int) -> dict[str, np.ndarray]:
+    how = OWN.demonstrations.model_copy(update={"astray": astray, "follow": 3})
     (one,) = task_episodes(POINT_GOAL, [episode((0.0, 1.0), 0.0, (0.0, -1.0))])
     table = demonstrate(Room(), one, LOOP, how).to_pydict()
-    action, state = np.array(table["action"]), np.array(table["state"])
-    np.testing.assert_allclose(action[:7], [[0, 0.25, 0, 0]] * 7, atol=1e-9)  # 2 m, but for the last step
-    np.testing.assert_allclose(action[7:], [[0, 0, 0, 1]] * 3)
-    np.testing.assert_allclose(state[:8, 1], 2 - 0.25 * np.arange(8), atol=1e-9)
-    assert table["is_first"] == [True] + [False] * 9
-    assert table["is_terminal"] == table["is_last"] == [False] * 9 + [True]
-    assert set(table["prompt"]) == {PROMPT}
+    return {name: np.array(cells) for name, cells in table.items()}
 
 
-def test_disturbances_are_as_frequent_as_wanted_and_spare_the_stop():
-    rng, how = np.random.default_rng(0), OWN.demonstrations.model_copy(update={"disturbed": 0.3})
-    drawn = np.array([disturbed([0.0, 0.1, 0.0, 0.0], how, rng) for _ in range(2000)])
-    moved = np.any(drawn != [0.0, 0.1, 0.0, 0.0], axis=1)
-    assert moved.mean() == pytest.approx(0.3, abs=0.03)
-    assert drawn[moved, 0].std() == pytest.approx(how.shift, rel=0.1)
-    assert drawn[moved, 2].std() == pytest.approx(math.radians(how.turn), rel=0.1)
-    assert disturbed([0.0, 0.0, 0.0, 1.0], how, rng).tolist() == [0, 0, 0, 1]
+def test_a_demonstration_leads_to_the_goal():
+    rows = demonstrated(astray=0)
+    np.testing.assert_allclose(rows["action"], [[0, 0.25, 0, 0]] * 7 + [[0, 0, 0, 1]])  # 2 m but a step
+    np.testing.assert_allclose(rows["state"][:, 1], 2 - 0.25 * np.arange(8), atol=1e-9)
+    assert rows["is_first"].tolist() == [True] + [False] * 7
+    assert rows["is_terminal"].tolist() == rows["is_last"].tolist() == [False] * 7 + [True]
+    assert set(rows["prompt"]) == {PROMPT}
+
+
+def test_ways_back_are_episodes_in_which_every_action_leads_to_the_next_row():
+    rows = demonstrated(astray=4)
+    assert rows["is_first"].sum() == rows["is_last"].sum() > 1
+    assert rows["is_terminal"].sum() == rows["is_terminal"][-1] == 1
+    distance, sine, cosine = rows["state"][:, 1:].T
+    right, forward, turn, _ = rows["action"].T
+    goal = distance * np.exp(1j * np.arctan2(sine, cosine))  # ahead + i left
+    after = (goal - (forward - 1j * right)) * np.exp(-1j * turn)
+    within = ~rows["is_last"][:-1]
+    np.testing.assert_allclose(after[:-1][within], goal[1:][within], atol=1e-6)
+    assert np.abs(after[:-1] - goal[1:])[~within].min() > 1e-3  # it was led astray in between
+
+
+def test_astray_it_goes_on_into_a_wall_or_anywhere_but_not_far():
+    one, sim = episode((-1.0, -1.5), 0.0, (1.0, -1.5)), Room(wall=1.0)
+    ends = [astray(sim, one.start, one, LOOP, 8, np.random.default_rng(seed)) for seed in range(30)]
+    assert any(abs(state.position[0] + 0.1) < 0.06 for state in ends)
+    assert max(math.dist(state.position, one.start.position) for state in ends) <= 8 * 0.25 + 1e-9
+    assert all(sim.is_navigable(state.position) for state in ends)
 
 
 def test_demonstrations_are_data_of_the_policy_and_none_is_made_twice(tmp_path):
@@ -195,7 +209,7 @@ def test_demonstrations_are_data_of_the_policy_and_none_is_made_twice(tmp_path):
     found, table, settings = record_demonstrations(files, LOOP, OWN, PolicyParams())
     (folder,) = tmp_path.iterdir()
     made = {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
-    assert len(table) == 8  # 2 houses, 2 episodes each, as a point and as an object
+    assert len(table) > 8  # 2 houses, 2 walks each, to a point and to an object, in pieces
     assert found.source.cameras == ("image_1",)
     window = found.windows("train", settings).get(0)
     assert window["images"].shape[1:] == (1, 3, 64, 64)

@@ -1,8 +1,9 @@
 """What the continuous expert does in training houses, as Parquet episodes for the policy.
 
-The expert is disturbed now and then, and what is learned is its answer: a policy that has only seen perfect walks
-knows no way back (DART, Laskey et al., arXiv:1703.09327). Invariant: a walk is shown by the very world in which
-policies are measured; a house's file depends on the parameters and the house, and is never made twice.
+Now and then it is led astray, as a beginner would be: straight on to the goal until walls stop it, or anywhere.
+How it comes back is an episode of its own; the way astray is in none. A policy that has only seen perfect walks
+knows no way back (Ross et al., arXiv:1011.0686). Invariant: a walk is shown by the very world in which policies
+are measured; a house's file depends on the parameters and the house, and is never made twice.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import io
 import json
 import math
 import zlib
-from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -35,10 +36,12 @@ from vln_heatmap.nodes.navigation.episodes import (
 from vln_heatmap.nodes.navigation.scenes import open_scene
 from vln_heatmap.nodes.policy.closed_loop_world import ContinuousWorld, task_episodes
 from vln_heatmap.nodes.policy.data import PolicyEpisodes, gather_episodes
+from vln_heatmap.nodes.policy.pursuit import towards
 from vln_heatmap.params.navigation import NavigationParams
 from vln_heatmap.params.policy import PolicyParams
 from vln_heatmap.params.policy_navigation import DemonstrationParams, PolicyNavigationParams
-from vln_heatmap.simulation.simulators.base import NoNavigableFloorError, Simulator
+from vln_heatmap.simulation.continuous import Motion, glide, seen_from
+from vln_heatmap.simulation.simulators.base import AgentState, NoNavigableFloorError, Simulator
 
 _ROW_GROUP = 256
 #: Parameters of the closed loop that decide what a demonstration looks like.
@@ -128,47 +131,64 @@ def _house_walks(
 def demonstrate(
     sim: Simulator, episode: NavigationEpisode, params: NavigationParams, how: DemonstrationParams
 ) -> pa.Table:
-    """One walk: a row for each of T steps, and ``stops`` rows at its end.
+    """One walk, in pieces: on the way, and from each place to which it was led astray.
 
     Args:
         sim: with the episode's scene.
         episode: of a task, see ``task_episodes``.
-        params: agent, camera, greatest number of steps.
-        how: disturbances, image quality.
+        params: agent, camera, greatest number of steps of a piece.
+        how: how often it is led astray and how far; image quality.
 
     Returns:
-        Columns ``image_1``, ``state`` (``STATE_NAMES``), ``action`` (``ACTION_NAMES``: the expert's, whatever was
-        done), ``prompt`` and the flags of an episode.
+        Columns ``image_1``, ``state`` (``STATE_NAMES``), ``action`` (``ACTION_NAMES``), ``prompt`` and the flags
+        that divide pieces, of which those that end by a stop are terminal. A row for each step of the expert.
     """
     rng = np.random.default_rng([how.seed, zlib.crc32(episode.id.encode())])
-    world = ContinuousWorld(sim, episode, params, expert=True)
+    pieces, start = [], episode.start
+    for turn in range(how.astray + 1):
+        steps = params.max_steps if turn == how.astray else int(rng.integers(1, how.follow + 1))
+        world = ContinuousWorld(sim, replace(episode, start=start), params, expert=True)
+        pieces.append(_piece(world, steps, how.quality))
+        if world.stopped:
+            break
+        start = astray(sim, world.states[-1], episode, params, how.wander, rng)
+    return pa.concat_tables(pieces)
+
+
+def _piece(world: ContinuousWorld, steps: int, quality: int) -> pa.Table:
+    """What the expert does in at most so many steps."""
     rows: list[dict[str, Any]] = []
-    while not world.done:
+    while not world.done and len(rows) < steps:
         seen: Any = world.observation()
         rows.append(
             {
-                "image_1": encode_image(seen.rgb, "jpeg", how.quality),
+                "image_1": encode_image(seen.rgb, "jpeg", quality),
                 "state": seen.state().tolist(),
-                "action": np.asarray(seen.expert).tolist(),
-                "prompt": episode.instruction,
+                "action": seen.expert.tolist(),
+                "prompt": world.episode.instruction,
             }
         )
-        world.step(disturbed(seen.expert, how, rng))
-    rows += [rows[-1]] * (how.stops - 1 if world.stopped else 0)
-    return pa.table({**{name: [row[name] for row in rows] for name in rows[0]}, **_flags(len(rows))})
+        world.step(seen.expert)
+    place = np.arange(len(rows))
+    last = place == len(rows) - 1
+    flags = {"is_first": place == 0, "is_last": last, "is_terminal": last & world.stopped}
+    return pa.table({**{name: [row[name] for row in rows] for name in rows[0]}, **flags})
 
 
-def disturbed(action: Sequence[float], how: DemonstrationParams, rng: np.random.Generator) -> np.ndarray:
-    """The action [4] that is done where the expert says another; a stop is a stop."""
-    right, forward, turn, stop = action
-    noise = rng.normal(size=3) * (rng.random() < how.disturbed)
-    if stop:
-        return np.asarray(action, np.float64)
-    turn += math.radians(how.turn) * noise[2]
-    return np.array([right + how.shift * noise[0], forward + how.shift * noise[1], turn, 0.0])
-
-
-def _flags(length: int) -> dict[str, np.ndarray]:
-    place = np.arange(length)
-    last = place == length - 1
-    return {"is_first": place == 0, "is_last": last, "is_terminal": last}
+def astray(
+    sim: Simulator,
+    state: AgentState,
+    episode: NavigationEpisode,
+    params: NavigationParams,
+    most: int,
+    rng: np.random.Generator,
+) -> AgentState:
+    """Where up to ``most`` steps end that go straight to the nearest goal, or the same way all the time."""
+    agent, steps = params.agent, int(rng.integers(1, most + 1))
+    straight, widest = rng.random() < 0.5, math.radians(agent.turn_angle)
+    right, forward, turn = rng.uniform((-0.5, -0.2, -1.0), (0.5, 1.0, 1.0))
+    same = Motion(agent.forward_step * right, agent.forward_step * forward, widest * turn)
+    for _ in range(steps):
+        goal = min((seen_from(state, goal) for goal in episode.goals), key=lambda point: math.hypot(*point))
+        state = glide(sim, state, towards(*goal, agent) if straight else same, agent).state
+    return state

@@ -2,7 +2,7 @@
 
 An action is (Δx right, Δz forward, Δyaw left, stop): metres, metres, radians, and 1 to end the episode.
 Invariant: both face where they go, and slow down as long as they do not; the expert ends within a step of the
-nearest goal, and plans anew when it is not where its last action should have led.
+nearest goal, and plans anew when it bumped, or is not where its last action should have led.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from vln_heatmap.geometry.cameras import wrap_angle
 from vln_heatmap.nodes.metrics.navigation import path_length
 from vln_heatmap.params import AgentParams
-from vln_heatmap.simulation.continuous import Motion, glide, limited, seen_from
+from vln_heatmap.simulation.continuous import Motion, glide, limited, seen_from, straight_end
 from vln_heatmap.simulation.simulators.base import AgentState, Simulator
 from vln_heatmap.simulation.trajectories.walks import bearing
 
@@ -25,7 +25,7 @@ ACTION_NAMES = ("right", "forward", "turn", "stop")
 STILL = np.array([0.0, 0.0, 0.0, 1.0])
 #: Decimals to which actions are done and stored: a tenth of a millimetre.
 DECIMALS = 4
-_REACHED = 0.1  # metres from which a way point counts as reached
+_REACHED = 0.01  # metres from which a way point counts as reached, if the next is not in sight before
 _AHEAD = 0.6  # metres along the way at which the expert looks
 
 
@@ -73,13 +73,14 @@ class Pursuit:
         if state != self._expected:
             self._path = nearest_way(self.sim, state.position, self.goals)
         action = np.round(self._next(state), DECIMALS)
-        self._expected = glide(self.sim, state, Motion(*action[:3]), self.agent).state
+        result = glide(self.sim, state, Motion(*action[:3]), self.agent)
+        self._expected = None if result.collided else result.state
         return action
 
     def _next(self, state: AgentState) -> Action:
         if any(math.dist(state.position, goal) <= self.agent.forward_step for goal in self.goals):
             return self._facing(state)
-        while len(self._path) > 1 and math.dist(state.position, self._path[0]) < _REACHED:
+        while len(self._path) > 1 and self._passed(state):
             self._path = self._path[1:]
         if not len(self._path):
             return STILL
@@ -87,6 +88,14 @@ class Pursuit:
         return moving(
             towards(*seen_from(state, self._path[0]), self.agent, face=wrap_angle(look - state.yaw))
         )
+
+    def _passed(self, state: AgentState) -> bool:
+        """Whether the next way point is reached, or the one after it can be gone to."""
+        away = math.dist(state.position, self._path[0])
+        if away < _REACHED or away > self.agent.forward_step:
+            return away < _REACHED
+        here = np.asarray(state.position)
+        return straight_end(self.sim, here, self._path[1] - here) is not None
 
     def _facing(self, state: AgentState) -> Action:
         if self.target is None:
