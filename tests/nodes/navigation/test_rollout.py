@@ -91,7 +91,7 @@ def test_an_interrupted_rollout_keeps_what_was_finished():
 
 
 @pytest.mark.parametrize(
-    "other", [{"max_steps": 5}, {"success_distance": 0.9}, {"seed": 1}, {"depth": True}], ids=str
+    "other", [{"max_steps": 5}, {"success_distance": 0.9}, {"seed": 1}, {"depth": False}], ids=str
 )
 def test_another_policy_or_parameter_is_walked_anew(other):
     store = MemoryStore()
@@ -148,14 +148,14 @@ def test_it_is_shown_the_view_from_where_it_stands():
 
 def test_depth_pose_and_the_expert_are_shown_to_who_asks():
     policy = Scripted([STOP])
-    walked(policy)
+    walked(policy, PARAMS.model_copy(update={"depth": False}))
     plain = policy.shown[0][0]
     assert plain.depth is None
     assert plain.camera_to_world is None
     assert plain.expert is None
     asking = Scripted([STOP])
     asking.needs_expert = True
-    walked(asking, PARAMS.model_copy(update={"depth": True}))
+    walked(asking)
     full = asking.shown[0][0]
     assert full.depth.shape == full.rgb.shape[:2]
     assert full.camera_to_world.shape == (4, 4)
