@@ -251,16 +251,20 @@ def test_shares_that_are_all_zero_are_refused() -> None:
 
 
 def test_the_graph_makes_splits_statistics_and_samples() -> None:
+    class Stored(dict[str, Any]):
+        version = "v1"
+
     index = validated(5)
     inputs = {
         "validated_index": index,
-        "sequences": {sequence_id: sequence(12) for sequence_id in index["id"]},
+        "sequences": Stored({sequence_id: sequence(12) for sequence_id in index["id"]}),
         "params:normalize": NormalizeParams(),
         "params:collect": COLLECT,
     }
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
     made = SequentialRunner().run(create_pipeline(), catalog)
-    assert set(made) == {"statistics", "samples"}
+    assert set(made) == {"statistics", "samples", "own_episodes"}
+    assert made["own_episodes"].load() == {"sequences": "v1", "episodes": 5}
     samples, statistics = made["samples"].load(), made["statistics"].load()
     assert set(samples["split"]) == {"train", "val", "test"}
     assert set(samples["task"]) == {"pretrain", "finetune"}
