@@ -264,7 +264,7 @@ def test_the_graph_makes_splits_statistics_and_samples() -> None:
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in inputs.items()})
     made = SequentialRunner().run(create_pipeline(), catalog)
     assert set(made) == {"statistics", "samples", "own_episodes"}
-    assert made["own_episodes"].load() == {"sequences": "v1", "episodes": 5}
+    assert made["own_episodes"].load() == {"sequences": "v1", "episodes": len(index)}
     samples, statistics = made["samples"].load(), made["statistics"].load()
     assert set(samples["split"]) == {"train", "val", "test"}
     assert set(samples["task"]) == {"pretrain", "finetune"}
