@@ -28,7 +28,7 @@ from vln_heatmap.nodes.policy.closed_loop_world import (
     Seen,
     task_episodes,
 )
-from vln_heatmap.nodes.policy.controllers import ChunkPolicy
+from vln_heatmap.nodes.policy.controllers import ChunkPolicy, until_stop
 from vln_heatmap.nodes.policy.demonstrations import astray, demonstrate, record_demonstrations
 from vln_heatmap.params.policy import PolicyParams
 
@@ -111,7 +111,18 @@ def test_of_each_chunk_exactly_so_many_actions_are_done(execute):
 def numbered(call: int, count: int):
     import torch
 
-    return (100.0 * call + torch.arange(8.0))[None, :, None].expand(count, 8, 4)
+    moves = (100.0 * call + torch.arange(8.0))[None, :, None].expand(count, 8, 3)
+    return torch.cat([moves, torch.zeros(count, 8, 1)], -1)
+
+
+@pytest.mark.parametrize(("stop", "kept"), [(None, 8), (0, 1), (1, 1), (3, 3)])
+def test_a_stop_is_done_only_if_it_is_said_at_once(stop, kept):
+    chunk = np.zeros((8, 4))
+    if stop is not None:
+        chunk[stop:, 3] = 1
+    done = until_stop(chunk)
+    assert len(done) == kept
+    assert [action[3] for action in done] == [float(stop == 0)] * kept
 
 
 def test_who_is_done_is_not_asked():

@@ -25,7 +25,8 @@ from vln_heatmap.simulation.simulators.base import StepResult
 POINT_GOAL, OBJECT_GOAL = "point_goal", "object_goal"
 PROMPT = "go to the point"
 STATE_NAMES = ("known", "distance", "sin_bearing", "cos_bearing")
-_STOP = 0.5
+#: What is more than this in an action's last number ends the episode.
+STOP = 0.5
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class ContinuousWorld(World):
 
     @property
     def stopped(self) -> bool:
-        return bool(self.actions) and self.actions[-1][-1] > _STOP
+        return bool(self.actions) and self.actions[-1][-1] > STOP
 
     def _do(self, action: Any) -> StepResult:
         values = np.round(np.asarray(action, np.float64), DECIMALS)

@@ -1,7 +1,8 @@
 """Who walks in continuous steps: a trained policy by receding horizon, and what it is measured against.
 
-Invariant: of a chunk the first ``execute`` actions are done before the policy looks again; what it draws in an
-episode follows from that episode's seed.
+Invariant: of a chunk the first ``execute`` actions are done before the policy looks again, or those before a stop:
+a stop cannot be taken back, so it is done only if the policy says it at once. What a policy draws in an episode
+follows from that episode's seed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from vln_heatmap.datasets.checkpoint import Checkpoint
 from vln_heatmap.datasets.episode_windows import resized
 from vln_heatmap.nodes.navigation.policy import Baseline, Policy
-from vln_heatmap.nodes.policy.closed_loop_world import Seen
+from vln_heatmap.nodes.policy.closed_loop_world import STOP, Seen
 from vln_heatmap.nodes.policy.pursuit import STILL, Action, moving, towards
 from vln_heatmap.params import AgentParams
 from vln_heatmap.simulation.continuous import Motion
@@ -103,7 +104,7 @@ class ChunkPolicy:
         asked = [k for k, over in enumerate(done) if not over and not self._left[k]]
         if asked:
             for k, chunk in zip(asked, self._ask(asked, observations), strict=True):
-                self._left[k] = list(chunk[: self.execute])
+                self._left[k] = until_stop(chunk[: self.execute])
                 self._asked[k] += 1
         for k, over in enumerate(done):
             if not over:
@@ -135,6 +136,12 @@ class ChunkPolicy:
         noise = [torch.randn(head.horizon, head.dimension, generator=self._noise[k]) for k in asked]
         with torch.inference_mode():
             return model(read, torch.stack(noise).to(device)).double().cpu().numpy()
+
+
+def until_stop(chunk: NDArray[np.float64]) -> list[Action]:
+    """Those actions [4] of a chunk [H, 4] that come before its first stop; a stop that comes first is kept."""
+    stops = np.flatnonzero(chunk[:, 3] > STOP)
+    return list(chunk[: max(int(stops[0]), 1)] if len(stops) else chunk)
 
 
 def chunk_policy(checkpoint: Checkpoint, *, execute: int) -> ChunkPolicy:
