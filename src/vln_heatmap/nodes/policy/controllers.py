@@ -1,8 +1,8 @@
 """Who walks in continuous steps: a trained policy by receding horizon, and what it is measured against.
 
-Invariant: of a chunk the first ``execute`` actions are done before the policy looks again, or those before a stop:
-a stop cannot be taken back, so it is done only if the policy says it at once. What a policy draws in an episode
-follows from that episode's seed.
+Invariant: of a chunk the first ``execute`` actions are done before the policy looks again, or those before a
+stop: a stop cannot be taken back, so it is done only if the policy says it at once. What a policy draws in an
+episode follows from that episode's seed.
 """
 
 from __future__ import annotations
