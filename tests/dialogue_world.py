@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from vln_heatmap.datasets.dialogue_samples import Dialogue, Turn, VLNActionDataset
 from vln_heatmap.nodes.model.action_dialogue import ActionDialogue
 from vln_heatmap.nodes.navigation.dialogues import episode_dialogues
+from vln_heatmap.nodes.navigation.places import stored_senses
 from vln_heatmap.params import ModelParams
 from vln_heatmap.params.navigation_data import DialogueParams
 from vln_heatmap.params.navigation_model import ActionModelParams
@@ -20,6 +22,15 @@ from vln_heatmap.params.navigation_model import ActionModelParams
 DIALOGUE = DialogueParams(window=6, history=3, actions_per_turn=2, stride=6)
 INSTRUCTION = synthetic.PHRASES[0]
 SIDE = synthetic.PARAMS.vggt.resolution
+
+
+def _pose(rng: np.random.Generator) -> NDArray[np.float64]:
+    """A level camera somewhere, that looks anywhere."""
+    yaw = rng.uniform(-np.pi, np.pi)
+    pose = np.eye(4)
+    pose[:3, 0], pose[:3, 1] = (np.cos(yaw), 0, -np.sin(yaw)), (0, -1, 0)
+    pose[:3, 2], pose[:3, 3] = (-np.sin(yaw), 0, -np.cos(yaw)), rng.uniform(-1, 1, 3)
+    return pose
 
 
 class MadeUp:
@@ -31,7 +42,8 @@ class MadeUp:
         self.arrays: dict[str, NDArray[Any]] = {
             "frames": rng.integers(0, 256, (length, 3, SIDE, SIDE), np.uint8),
             "features": rng.standard_normal(grid).astype(np.float16),
-            "nearness": rng.uniform(0, 1, (length, 3, 3)).astype(np.float32),
+            "depth": rng.integers(200, 5000, (length, 3, 3)).astype(np.uint16),
+            "poses": np.stack([_pose(rng) for _ in range(length)]),
             "points": np.tile(rng.uniform(-3, 3, (1, 4, 4, 3)).astype(np.float32), (length, 1, 1, 1)),
         }
 
@@ -95,9 +107,10 @@ def question(sequence: str = "two", frames: Sequence[int] = (1, 3)) -> Dialogue:
 
 
 def dataset(model: ActionDialogue, dialogues: Sequence[Dialogue], *more: str) -> VLNActionDataset:
-    ranges = ("nearness",) if model.action.context.ranges else ()
-    arrays = ("frames", "features", *ranges, *more)
-    return VLNActionDataset(dialogues, SEQUENCES, model.writer, arrays=arrays)
+    context = model.action.context
+    derived = {"senses": partial(stored_senses, context=context)} if context.senses else {}
+    arrays = ("frames", "features", *more)
+    return VLNActionDataset(dialogues, SEQUENCES, model.writer, arrays=arrays, derived=derived)
 
 
 def batch(model: ActionDialogue, dialogues: Sequence[Dialogue], *more: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from vln_heatmap.datasets.dialogue_samples import (
     VLNActionDataset,
     collate,
     exchanges,
+    mirror_image,
 )
 from vln_heatmap.nodes.model.tokenizer import load_tokenizer, train_tokenizer
 from vln_heatmap.nodes.navigation.dialogues import episode_dialogues
@@ -96,6 +97,44 @@ def test_a_batch_is_its_samples_with_padding(lengths: list[int], views: list[int
     assert batch["memory_count"].tolist() == [sample["memory_count"] for sample in samples]
 
 
+class Striped(Numbered):
+    """A sequence whose columns are numbered too."""
+
+    def read(self, name: str, frames: Any) -> np.ndarray:
+        rows = super().read(name, frames)
+        return rows + np.arange(rows.shape[-1], dtype=rows.dtype)
+
+
+def test_in_a_mirror_left_is_right_in_pictures_words_and_actions() -> None:
+    turns = (Turn(0, (2, 1), expert=(3, 1)), Turn(2, (3, 0)))
+    text, other = ("turn left, pass the chair on your right", "turn right, pass the chair on your left")
+    seen, asked = (Dialogue(turns, text, (), task, "walk") for task in ("navigation", "vqa"))
+    mirrored = mirror_image(seen)
+    assert mirrored.instruction == other
+    assert [turn.actions for turn in mirrored.turns] == [(3, 1), (2, 0)]
+    assert [turn.wanted for turn in mirrored.turns] == [(2, 1), (2, 0)]
+    assert mirror_image(mirrored) == seen
+    sides = {"sides": lambda sequence, frames, start: np.array([[frame - start, 1.0] for frame in frames])}
+    swap = {"sides": lambda rows: -rows}
+    features = {"walk": Striped()}
+    data = VLNActionDataset((seen, asked), features, WRITER, derived=sides, mirror=1.0, mirrored=swap)
+    plain, turned, talked = (
+        data[0],
+        data.get(0, np.random.default_rng(0)),
+        data.get(1, np.random.default_rng(0)),
+    )
+    assert turned["instruction"] == other
+    for name in ("frames", "features"):
+        np.testing.assert_array_equal(turned[name], plain[name][..., ::-1])
+    np.testing.assert_array_equal(turned["sides"], [[0, -1], [-2, -1]])
+    np.testing.assert_array_equal(plain["sides"], [[0, 1], [2, 1]])
+    assert talked["instruction"] == text  # answers to questions would have to change too
+    np.testing.assert_array_equal(talked["frames"], plain["frames"])
+    said = [token[0] for token in WRITER.actions.ids]
+    learned = turned["labels"][np.isin(turned["labels"], said)]
+    assert [said.index(token) for token in learned] == [2, 1, 2, 0]
+
+
 def test_a_batch_of_text_alone_has_no_frames() -> None:
     batch = dataset(talk([]), talk([])).collate([dataset(talk([]))[0]] * 2)
     assert batch["frame_mask"].shape == (2, 0)
@@ -122,7 +161,8 @@ def test_turns_without_a_reply_belong_to_the_next_question() -> None:
 BROKEN = {
     "no reply": ((Turn(0),), (), "vqa", "must have a reply"),
     "no turn": ((), (), "vqa", "must have a reply"),
-    "nothing": ((Turn(0, (1,), learn=False),), (), "navigation", "must have a reply to learn"),
+    "expert": ((Turn(0, (1, 1), expert=(2,)),), (), "navigation", "an action for each that was done"),
+    "expert unknown": ((Turn(0, (1,), expert=(5,)),), (), "navigation", "an action for each"),
     "present": ((Turn(4, (1,)),), (2, 4), "navigation", "before the first view"),
     "order": ((Turn(4, (1,)),), (2, 1), "navigation", "in order of time"),
     "before": ((Turn(4, (1,)),), (-1,), "navigation", "from 0 on"),

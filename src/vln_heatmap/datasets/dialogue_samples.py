@@ -8,8 +8,9 @@ returns depends on its arguments only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol, get_args
 
@@ -22,11 +23,15 @@ NO_FRAME = -1  # of a turn that is text only
 IGNORED = -100  # label of a token that carries no loss
 STOP = 0
 _ACTIONS = frozenset({0, 1, 2, 3})
+_OTHER_WAY = {2: 3, 3: 2}  # turns in a mirror
+_OTHER_SIDE = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
+_SIDES = re.compile(rf"\b({'|'.join(_OTHER_SIDE)})\b")
 _TASKS = get_args(Task)
 #: What of a sample has no row a frame; all other arrays have.
 _LISTS = ("input_ids", "labels", "task", "instruction", "memory_count")
 
 Sample = dict[str, Any]
+Derive = Callable[[Any, list[int], int], NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -38,18 +43,23 @@ class Turn:
         actions: the reply: discrete actions (0 stop, 1 forward, 2 left, 3 right), done one after the other.
         question: text that stands after the view.
         answer: the reply in words.
-        learn: whether the reply is to be learned, or only stands there.
+        expert: what is to be learned in place of each action, where not an expert acted; () = the actions.
     """
 
     frame: int
     actions: tuple[int, ...] = ()
     question: str = ""
     answer: str = ""
-    learn: bool = True
+    expert: tuple[int, ...] = ()
 
     @property
     def replied(self) -> bool:
         return bool(self.actions or self.answer)
+
+    @property
+    def wanted(self) -> tuple[int, ...]:
+        """The action to be learned at each of the actions."""
+        return self.expert or self.actions
 
 
 @dataclass(frozen=True)
@@ -65,8 +75,8 @@ class Dialogue:
         start: frame at which the episode begins, from which time is counted.
 
     Raises:
-        ValueError: memory that is not the past, a last turn without a reply, nothing to learn, or a navigation
-            whose turns do not follow from each other, action by action.
+        ValueError: memory that is not the past, a last turn without a reply, or a navigation whose turns do not
+            follow from each other, action by action.
     """
 
     turns: tuple[Turn, ...]
@@ -81,8 +91,6 @@ class Dialogue:
             raise ValueError(f"task must be one of {', '.join(_TASKS)}, got {self.task!r}")
         if not self.turns or not self.turns[-1].replied:
             raise ValueError(f"the last turn of a dialogue must have a reply, got {self.turns[-1:]}")
-        if not any(turn.replied and turn.learn for turn in self.turns):
-            raise ValueError(f"a dialogue must have a reply to learn, got {self.turns}")
         if any(turn.frame < NO_FRAME for turn in self.turns):
             raise ValueError(f"frames must be {NO_FRAME} (none) or more, got {self.frames}")
         order = [*self.memory_frames, *self.frames[:1]]
@@ -120,6 +128,8 @@ def _check_actions(turns: Sequence[Turn]) -> None:
     for turn in turns:
         if not turn.actions or not set(turn.actions) <= _ACTIONS or turn.frame == NO_FRAME:
             raise ValueError(f"a turn of a navigation needs a frame and actions of 0, 1, 2, 3, got {turn}")
+        if len(turn.wanted) != len(turn.actions) or not set(turn.wanted) <= _ACTIONS:
+            raise ValueError(f"an expert must say an action for each that was done, got {turn}")
     for turn, following in pairwise(turns):
         if STOP in turn.actions:
             raise ValueError(f"nothing may follow STOP, got {turn} and {following}")
@@ -156,6 +166,10 @@ class VLNActionDataset:
         features: by sequence id, something with ``read(name, frames)``, such as ``FrameFeatures``.
         writer: words and tokens.
         arrays: what is read of every frame.
+        derived: by name, what else there is of every frame: a function of such a ``FrameFeatures``, N frames and
+            the episode's first one, which gives [N, ...].
+        mirror: share of the navigation samples that are drawn as in the mirror image of their building.
+        mirrored: by name of an array, what a mirror makes of it; by default its last axis is turned round.
     """
 
     def __init__(
@@ -165,9 +179,13 @@ class VLNActionDataset:
         writer: Writer,
         *,
         arrays: Sequence[str] = ("frames", "features"),
+        derived: Mapping[str, Derive] | None = None,
+        mirror: float = 0.0,
+        mirrored: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] | None = None,
     ) -> None:
         self.dialogues, self.features, self.writer = tuple(dialogues), features, writer
-        self.arrays = tuple(arrays)
+        self.arrays, self.derived = tuple(arrays), dict(derived or {})
+        self.mirror, self.mirrored = mirror, dict(mirrored or {})
 
     def __len__(self) -> int:
         return len(self.dialogues)
@@ -188,12 +206,17 @@ class VLNActionDataset:
             then of the turns' (``frames`` [N, 3, S, S] uint8, ``features`` [N, C, g, g] float32), ``time_ids``
             [N] frames since the start of the episode, ``memory_count``, ``task`` and ``instruction``.
         """
-        ids, labels, dialogue = self.writer.write(self.dialogues[index], rng)
+        chosen = self.dialogues[index]
+        turned = rng is not None and chosen.task == "navigation" and rng.random() < self.mirror
+        ids, labels, dialogue = self.writer.write(mirror_image(chosen) if turned else chosen, rng)
         frames = [*dialogue.memory_frames, *dialogue.frames]
         arrays = {}
         if frames:
             sequence = self.features[dialogue.sequence_id]
             arrays = {name: _read(sequence, name, frames) for name in self.arrays}
+            arrays |= {name: make(sequence, frames, dialogue.start) for name, make in self.derived.items()}
+        if turned:
+            arrays = {name: self.mirrored.get(name, _turned_round)(rows) for name, rows in arrays.items()}
         return {
             "input_ids": ids,
             "labels": labels,
@@ -207,6 +230,21 @@ class VLNActionDataset:
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """``collate`` with the tokenizer's padding."""
         return collate(samples, self.writer.pad_id)
+
+
+def mirror_image(dialogue: Dialogue) -> Dialogue:
+    """The same walk in the mirror image of its building: left is right, in words and actions."""
+
+    def swapped(actions: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(_OTHER_WAY.get(action, action) for action in actions)
+
+    turns = [replace(t, actions=swapped(t.actions), expert=swapped(t.expert)) for t in dialogue.turns]
+    words = _SIDES.sub(lambda side: _OTHER_SIDE[side[0]], dialogue.instruction)
+    return replace(dialogue, turns=tuple(turns), instruction=words)
+
+
+def _turned_round(rows: NDArray[Any]) -> NDArray[Any]:
+    return rows[..., ::-1].copy()
 
 
 def _read(sequence: Any, name: str, frames: list[int]) -> NDArray[Any]:

@@ -45,7 +45,15 @@ class ContextParams(Params):
         description="cells along a side of the depth image of which a token of each current view tells, for "
         "agents with a depth camera; 0 = no depth",
     )
+    odometry: bool = Field(
+        False, description="the same token tells where the walk has led, for agents that know their pose"
+    )
     voxels: VoxelParams | None = Field(None, description="3-D-aware pruning of memory; null = none")
+
+    @property
+    def senses(self) -> bool:
+        """Whether anything is sensed beside the picture."""
+        return self.ranges > 0 or self.odometry
 
 
 class SummaryParams(Params):
@@ -115,4 +123,7 @@ class DialogueStageParams(Params):
         description="parts that train in this stage; null = those of the model's parameters",
     )
     stop_weight: float = Field(1.0, gt=0, le=100, description="of STOP in the loss; other tokens weigh 1")
+    mirror: Share = Field(
+        0.0, description="of the walks that are learned in the mirror image of their building"
+    )
     validation_samples: int = Field(64, ge=1, le=100_000, description="dialogues that a validation looks at")

@@ -10,12 +10,23 @@ from vln_heatmap.params.navigation_data import NavigationDataParams
 from vln_heatmap.params.navigation_model import ActionModelParams, DialogueStageParams
 
 
+class PerturbationParams(Params):
+    """Demonstrations in which something else is done now and then, and the expert says what it would have."""
+
+    share: Share = Field(0.5, description="of the demonstrations that are perturbed; 0 = none")
+    rate: Share = Field(0.1, description="probability of a perturbation at each step")
+    steps: int = Field(6, ge=1, le=100, description="of a perturbation, at most")
+    times: int = Field(3, ge=1, le=100, description="perturbations of a walk, at most")
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+
+
 class NavigationTrainingParams(Params):
     """Demonstrations, dialogues made of them, the action dialogue, and its two stages of training."""
 
     demonstrations: EpisodeParams = Field(
         EpisodeParams(split="train"), description="episodes that the expert shows"
     )
+    perturbed: PerturbationParams = PerturbationParams()
     held_out: Share = Field(0.08, description="share of the demonstrations' houses that validate")
     data: NavigationDataParams = NavigationDataParams()
     model: ActionModelParams = ActionModelParams()

@@ -21,6 +21,8 @@ KINDS = {
     "voxels": {"context": {"voxels": {"edge": 2.0}}},
     "deeper": {"extra_layers": 2},
     "depth": {"context": {"ranges": 3}},
+    "odometry": {"context": {"odometry": True}},
+    "senses": {"context": {"ranges": 3, "odometry": True}},
 }
 
 
@@ -34,9 +36,10 @@ def view(sequence: str, frame: int) -> tuple[Any, ...]:
     return arrays["frames"][frame], arrays["features"][frame].astype(np.float32)
 
 
-def depth(sequence: str, frame: int) -> Any:
-    """A depth image of which each cell has the nearness that training reads."""
-    return 1 / world.SEQUENCES[sequence].arrays["nearness"][frame] - 1
+def felt(sequence: str, frame: int) -> dict[str, Any]:
+    """What is sensed beside the picture."""
+    arrays = world.SEQUENCES[sequence].arrays
+    return {"depth": arrays["depth"][frame] / np.float32(1000), "track": arrays["poses"][: frame + 1]}
 
 
 def walk(
@@ -46,7 +49,7 @@ def walk(
     state, said, frame = model.start(world.INSTRUCTION), [], 0
     for _ in range(turns):
         points = world.SEQUENCES[sequence].arrays["points"][frame % 40]
-        model.observe(state, *view(sequence, frame % 40), depth=depth(sequence, frame % 40), points=points)
+        model.observe(state, *view(sequence, frame % 40), **felt(sequence, frame % 40), points=points)
         said.append(model.act(state, cached=cached))
         frame += len(said[-1])
     return state, said
@@ -98,7 +101,7 @@ def test_an_agent_that_does_what_the_expert_did_reads_what_training_read(model: 
             model.observe(
                 state,
                 *view("one", turn.frame),
-                depth=depth("one", turn.frame),
+                **felt("one", turn.frame),
                 points=points[turn.frame],
                 done=done,
             )
@@ -121,13 +124,13 @@ def test_what_was_done_counts_and_not_what_was_planned(model: ActionDialogue) ->
     states = []
     for plans in (True, False):
         state = model.start(world.INSTRUCTION)
-        model.observe(state, *view("one", 0), depth=depth("one", 0), points=np.zeros((4, 4, 3)))
+        model.observe(state, *view("one", 0), **felt("one", 0), points=np.zeros((4, 4, 3)))
         if plans:
             planned = model.act(state)
         model.observe(
             state,
             *view("one", 1),
-            depth=depth("one", 1),
+            **felt("one", 1),
             points=np.zeros((4, 4, 3)),
             done=[3 if planned[0] != 3 else 2],
         )
@@ -146,7 +149,7 @@ def test_dialogues_side_by_side_say_what_each_would_say_alone(model: ActionDialo
         state, said = walk(model, turns - 1, sequence=name)
         frame = sum(map(len, said))
         points = world.SEQUENCES[name].arrays["points"][frame]
-        states.append(model.observe(state, *view(name, frame), depth=depth(name, frame), points=points))
+        states.append(model.observe(state, *view(name, frame), **felt(name, frame), points=points))
     assert model.act_all(states) == alone
 
 
@@ -177,9 +180,7 @@ def test_context_cache_and_memory_are_bounded() -> None:
     state, tokens = model.start(world.INSTRUCTION), []
     window, memory, history = world.DIALOGUE.turns, world.DIALOGUE.history, 8
     for turn in range(60):
-        model.observe(
-            state, *view("one", turn % 40), depth=depth("one", turn % 40), done=(1, 1) if turn else None
-        )
+        model.observe(state, *view("one", turn % 40), **felt("one", turn % 40), done=(1, 1) if turn else None)
         model.act(state)
         tokens.append(state.tokens)
         assert len(state.seen) <= history
@@ -197,7 +198,7 @@ def test_the_present_is_never_memory() -> None:
     model = world.toy_dialogue()
     state = model.start(world.INSTRUCTION)
     for turn in range(12):
-        model.observe(state, *view("one", turn), depth=depth("one", turn))
+        model.observe(state, *view("one", turn), **felt("one", turn))
         assert all(seen.time < state.window[0].time for seen in state.memory)
         assert len(state.memory) <= world.DIALOGUE.history
         assert bool(state.memory) == (turn >= 3)
@@ -268,9 +269,9 @@ def test_acting_needs_a_view_and_observing_needs_an_action() -> None:
     state = model.start(world.INSTRUCTION)
     with pytest.raises(ValueError, match="observe before"):
         model.act(state)
-    model.observe(state, *view("one", 0), depth=depth("one", 0))
+    model.observe(state, *view("one", 0), **felt("one", 0))
     with pytest.raises(ValueError, match="act first"):
-        model.observe(state, *view("one", 1), depth=depth("one", 1))
+        model.observe(state, *view("one", 1), **felt("one", 1))
     model.act(state)
     with pytest.raises(ValueError, match="observe before"):
         model.act(state)

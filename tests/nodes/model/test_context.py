@@ -20,7 +20,7 @@ from vln_heatmap.nodes.model.context.rows import Row, grid_span
 from vln_heatmap.nodes.model.context.speech import Speaker
 from vln_heatmap.nodes.model.context.state import Seen, recalled, remember
 from vln_heatmap.nodes.model.context.voxels import cell_points, kept_tokens, regrid
-from vln_heatmap.nodes.navigation.places import WithDepth
+from vln_heatmap.nodes.navigation.places import stored_points
 from vln_heatmap.params.navigation_model import VoxelParams
 
 END = 9
@@ -114,9 +114,8 @@ def test_points_of_cells_are_those_of_depth_and_pose_and_stored_features_give_th
             arrays = {"depth": depth, "poses": sequence.poses, "hfov": np.array([sequence.camera.hfov])}
             return arrays[name][list(frames)]
 
-    placed = WithDepth({"a": Stored()}, 2, 0)["a"]
-    np.testing.assert_allclose(placed.read("points", [frame])[0], found, atol=2e-3)  # depth is in millimetres
-    assert placed.read("depth", [0]).shape[0] == 1
+    stored = stored_points(Stored(), [frame], 0, cells=2)
+    np.testing.assert_allclose(stored[0], found, atol=2e-3)  # depth is in millimetres
 
 
 def test_nothing_is_known_where_there_is_no_depth() -> None:

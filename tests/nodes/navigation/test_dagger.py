@@ -1,4 +1,4 @@
-"""The expert takes over where it must, and only what it corrected is to be learned."""
+"""The expert takes over where it must, and what it would have done is to be learned at every step."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ import pytest
 from navigation_world import PARAMS, MemoryStore, Scripted
 
 from vln_heatmap.datasets.sequence_store import SequenceStoreDataset
-from vln_heatmap.nodes.navigation.dagger import (
-    CORRECTED,
-    SupervisedPolicy,
-    correct_student,
-    corrected_dialogues,
-)
-from vln_heatmap.nodes.navigation.filming import demonstrations
+from vln_heatmap.nodes.navigation.dagger import SupervisedPolicy, correct_student
+from vln_heatmap.nodes.navigation.dialogues import CORRECTED, corrected_dialogues, sequence_dialogues
+from vln_heatmap.nodes.navigation.episodes import make_episodes
+from vln_heatmap.nodes.navigation.filming import demonstrations, spread
+from vln_heatmap.nodes.navigation.perturbed import perturbed_walk
 from vln_heatmap.nodes.navigation.policy import Observation
+from vln_heatmap.nodes.navigation.scenes import open_scene
 from vln_heatmap.params.navigation import DaggerParams
-from vln_heatmap.params.navigation_data import DialogueParams
+from vln_heatmap.params.navigation_data import DialogueParams, NavigationSourceParams
+from vln_heatmap.params.navigation_training import PerturbationParams
 
 RULES = DaggerParams(errors=0.5, window=4, least=2)
+NEVER = PerturbationParams(share=0.0)
+SOURCES = NavigationSourceParams()
 VERSION = itertools.count()
 
 
@@ -36,7 +38,7 @@ def test_a_student_that_does_right_is_left_alone():
     done, notes = supervised([1, 2, 1, 0], [1, 2, 1, 0])
     assert done == [1, 2, 1, 0]
     assert (notes["taken"], notes["reason"], notes["errors"]) == (None, "", 0)
-    assert notes["learn"] == [False] * 4
+    assert notes["expert"] == [1, 2, 1, 0]
 
 
 def test_a_wrong_stop_is_never_done():
@@ -44,7 +46,7 @@ def test_a_wrong_stop_is_never_done():
     assert done == [1, 1, 1, 2, 1, 1, 0]
     assert (notes["taken"], notes["reason"]) == (1, "wrong stop")
     assert notes["said"] == [[1], [1, 1, 2, 1], [1, 0]]
-    assert notes["learn"] == [False, True, True]
+    assert notes["expert"] == done
 
 
 def test_too_many_errors_in_the_last_steps():
@@ -52,6 +54,7 @@ def test_too_many_errors_in_the_last_steps():
     assert (notes["taken"], notes["reason"]) == (3, "too many errors")  # 2 of the last 4
     assert done == [2, 2, 2, 1, 3, 3, 0]
     assert notes["errors"] == 0.5
+    assert notes["expert"] == [2, 1, 2, 1, 3, 3, 0]
     _, early = supervised([2], [1, 1, 1])
     assert early["taken"] is None  # fewer steps than the window: it may still get better
 
@@ -103,9 +106,10 @@ def test_corrections_come_back_as_sequences_and_dialogues(tmp_path):
         assert actions[-1] == 0
         assert sequence.rgb.shape[1:] == (24, 32, 3)
         dialogues = corrected_dialogues(sequence, DialogueParams())
-        learned = [turn for dialogue in dialogues for turn in dialogue.turns if turn.learn]
-        assert learned
-        assert all(turn.frame >= facts["taken"] for turn in learned)
+        turns = [turn for dialogue in dialogues for turn in dialogue.turns]
+        assert [action for turn in turns for action in turn.wanted] == facts["expert"]
+        assert [action for turn in turns for action in turn.actions] == actions
+        assert facts["expert"][facts["taken"] :] == actions[facts["taken"] :]
         assert dialogues[0].instruction == sequence.metadata["instructions"][0]["text"]
 
 
@@ -127,7 +131,7 @@ def test_rounds_have_houses_of_their_own():
 
 def test_demonstrations_are_the_expert_walks(tmp_path):
     wanted = PARAMS.dagger.episodes
-    store = stored(demonstrations(wanted, PARAMS), tmp_path)
+    store = stored(demonstrations(wanted, PARAMS, NEVER), tmp_path)
     assert len(store) == 2
     for name in store:
         sequence = store.load(name)
@@ -136,11 +140,57 @@ def test_demonstrations_are_the_expert_walks(tmp_path):
         assert bool(sequence.frames["is_terminal"].iloc[-1])
         assert not sequence.frames["collided"].any()
     with pytest.raises(ValueError, match="split 'train'"):
-        demonstrations(PARAMS.episodes, PARAMS)
+        demonstrations(PARAMS.episodes, PARAMS, NEVER)
+
+
+def test_a_perturbed_walk_is_what_was_done_and_what_the_expert_wanted(tmp_path):
+    """Half of the walks; a film is the walk, and its dialogues learn what the expert said at each step."""
+    how = PerturbationParams(share=0.5, rate=0.5, steps=3)
+    store = stored(demonstrations(PARAMS.dagger.episodes, PARAMS, how), tmp_path)
+    names = sorted(store)
+    assert [name.split("_")[0] for name in names] == ["expert", "perturbed"]
+    walk = store.load(names[1])
+    facts = walk.metadata[CORRECTED]
+    assert list(walk.frames["action"][: len(facts["actions"])]) == facts["actions"]
+    wrong = [a != b for a, b in zip(facts["actions"], facts["expert"], strict=True)]
+    assert any(wrong)
+    assert facts["actions"][-1] == facts["expert"][-1] == 0
+    turns = [
+        turn for dialogue in sequence_dialogues(walk, DialogueParams(), SOURCES) for turn in dialogue.turns
+    ]
+    assert [action for turn in turns for action in turn.wanted] == facts["expert"]
+    assert all(len(turn.actions) == 4 for turn in turns[:-1])
+
+
+def test_perturbations_end_and_are_the_same_again():
+    (episode, *_), how = make_episodes(PARAMS.dagger.episodes, PARAMS), PerturbationParams(rate=1.0, times=2)
+    sim, _ = open_scene(episode.scene, PARAMS, PARAMS.dagger.episodes.house)
+    try:
+        walks = [perturbed_walk(sim, episode, PARAMS, how) for _ in range(2)]
+        other = perturbed_walk(sim, episode, PARAMS, how.model_copy(update={"seed": 1}))
+        never = perturbed_walk(sim, episode, PARAMS, how.model_copy(update={"rate": 0.0}))
+    finally:
+        sim.close()
+    assert walks[0] == walks[1]
+    assert walks[0].actions != other.actions
+    assert walks[0].stopped
+    wrong = sum(a != b for a, b in zip(walks[0].actions, walks[0].expert, strict=True))
+    assert wrong <= how.times * how.steps
+    assert never.actions == never.expert == episode.actions
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.5, 50), (1.0, 100), (0.3, 30)])
+def test_a_share_of_the_walks_is_spread_evenly(share: float, expected: int):
+    chosen = [spread(number, share) for number in range(100)]
+    assert sum(chosen) == expected
+    assert (
+        share in (0, 1) or max(len(run) for run in "".join("01"[c] for c in chosen).split("1")) <= 1 / share
+    )
 
 
 def test_an_interrupted_filming_goes_on(tmp_path):
-    stream = demonstrations(PARAMS.dagger.episodes, PARAMS)
+    stream = demonstrations(PARAMS.dagger.episodes, PARAMS, PerturbationParams())
     first = stream.plan.ids[0]
-    left = demonstrations(PARAMS.dagger.episodes, PARAMS, {stream.plan.fingerprint: frozenset({first})})
+    finished = {stream.plan.fingerprint: frozenset({first})}
+    left = demonstrations(PARAMS.dagger.episodes, PARAMS, PerturbationParams(), finished)
     assert [sequence.id for sequence in left] == list(stream.plan.ids[1:])

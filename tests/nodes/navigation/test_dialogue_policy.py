@@ -36,7 +36,7 @@ class Talker:
     def start(self, instruction):
         return SimpleNamespace(instruction=instruction, shown=[], points=[], turn=0)
 
-    def observe_all(self, states, frames, features, *, depths, points):
+    def observe_all(self, states, frames, features, *, depths, tracks, points):
         self.together.append(len(states))
         for number, state in enumerate(states):
             state.shown.append(int(frames[number].mean()))

@@ -91,15 +91,16 @@ def test_windows_may_overlap_and_an_episode_may_begin_anywhere(
         assert all(start <= frame < first for frame in dialogue.memory_frames)
 
 
-def test_what_a_student_did_is_context_and_what_the_expert_did_is_learned() -> None:
-    said = [[1, 1, 1, 1], [2], [1, 3], [1, 0]]
-    dialogues = rollout_dialogues(said, "go", "a", PARAMS, learn=[False, True, True, False])
-    assert [[turn.learn for turn in d.turns] for d in dialogues] == [[False, True], [True, False]]
+def test_what_a_student_did_is_context_and_what_the_expert_wanted_is_learned() -> None:
+    said, expert = [[1, 1, 1, 1], [2], [1, 3], [1, 0]], [1, 2, 2, 1, 3, 1, 1, 2, 0]
+    dialogues = rollout_dialogues(said, "go", "a", PARAMS, expert=expert)
+    assert [[turn.wanted for turn in d.turns] for d in dialogues] == [
+        [(1, 2, 2, 1), (3,)],
+        [(1, 1), (2, 0)],
+    ]
+    assert [list(turn.actions) for d in dialogues for turn in d.turns] == said
     assert [turn.frame for d in dialogues for turn in d.turns] == [0, 4, 5, 7]
-
-
-def test_a_rollout_of_which_a_window_is_all_the_students_loses_that_window() -> None:
-    assert rollout_dialogues([[1] * 4, [1] * 4], "go", "a", PARAMS, learn=[False, False]) == []
+    assert read_dialogues(dialogue_table(dialogues)) == dialogues
 
 
 def test_a_streamvln_folder_gives_the_dialogues_of_the_walks_it_was_made_of(tmp_path: Path) -> None:

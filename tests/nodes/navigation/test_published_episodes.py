@@ -29,6 +29,7 @@ from vln_heatmap.nodes.navigation.scenes import make_scene
 from vln_heatmap.params.navigation import EpisodeParams
 from vln_heatmap.params.navigation_data import DialogueParams
 from vln_heatmap.params.navigation_episodes import PublishedEpisodeParams
+from vln_heatmap.params.navigation_training import PerturbationParams
 from vln_heatmap.simulation.episodes import EpisodeFileError
 from vln_heatmap.simulation.gltf import save_scene
 from vln_heatmap.simulation.simulators.base import LOOK_DOWN, LOOK_UP, STOP, TURN_LEFT, TURN_RIGHT
@@ -128,7 +129,7 @@ def test_they_are_filmed_as_demonstrations_of_their_words(
 ) -> None:
     monkeypatch.setattr(filming, "make_episodes", lambda *_: published[:1])
     store = SequenceStoreDataset(filepath=str(tmp_path / "walks"), version=Version(None, "v1"))
-    store.save(filming.demonstrations(PARAMS.dagger.episodes, PARAMS))
+    store.save(filming.demonstrations(PARAMS.dagger.episodes, PARAMS, PerturbationParams()))
     walks = store.load()
     (name,) = walks
     dialogues = walk_dialogues(walks.load(name), DialogueParams())

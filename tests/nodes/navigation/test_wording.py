@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -139,21 +141,29 @@ def test_no_room_for_a_single_turn_is_an_error() -> None:
         writer(max_tokens=16).write(navigation([[1]]))
 
 
-def test_what_is_not_to_be_learned_stands_there_without_loss() -> None:
-    turns = (Turn(0, (1, 1), learn=False), Turn(2, (2, 0)))
-    write = writer()
+@pytest.mark.parametrize("words", ["special", "arrows"])
+def test_what_the_expert_wanted_is_learned_and_what_was_done_is_read(words: str) -> None:
+    turns = (Turn(0, (1, 1), expert=(3, 1)), Turn(2, (2, 0), expert=(0, 0)))
+    write = writer(words=words)
     ids, labels, _ = write.write(Dialogue(turns, "go on", (), "navigation", "a"))
-    assert write.actions.decode(labels[labels != IGNORED].tolist()) == [2, 0]
-    assert [write.actions.ids[1][0] in ids, (ids == write.actions.ids[1][0]).sum()] == [True, 2]
+    stop, forward, left, right = write.actions.ids
+    differs = [*_up_to_a_difference(right, forward), *forward, write.end_id]
+    differs += [*_up_to_a_difference(stop, left), *stop, write.end_id]
+    assert labels[labels != IGNORED].tolist() == differs
+    done = replace_experts(Dialogue(turns, "go on", (), "navigation", "a"))
+    np.testing.assert_array_equal(ids, write.write(done).ids)
 
 
-def test_truncation_leaves_something_to_learn() -> None:
-    turns = tuple(Turn(number, (1,), learn=number == 7) for number in range(9))
-    write = writer(max_tokens=120)
-    _, labels, shown = write.write(Dialogue(turns, "go on", (), "navigation", "a"))
-    assert shown.turns == turns[8 - len(shown.turns) : 8] or shown.turns == turns[9 - len(shown.turns) :]
-    assert 1 <= len(shown.turns) < 9
-    assert write.actions.decode(labels[labels != IGNORED].tolist()) == [1]
+def _up_to_a_difference(wanted: Sequence[int], done: Sequence[int]) -> list[int]:
+    for count in range(1, len(wanted) + 1):
+        if wanted[:count] != done[:count]:
+            return list(wanted[:count])
+    raise AssertionError(f"{wanted} and {done} are the same")
+
+
+def replace_experts(dialogue: Dialogue) -> Dialogue:
+    """The same as if an expert had done it."""
+    return replace(dialogue, turns=tuple(replace(turn, expert=()) for turn in dialogue.turns))
 
 
 def test_text_and_views_of_a_conversation_alternate_as_they_were_given() -> None:

@@ -23,8 +23,8 @@ from vln_heatmap.nodes.model.context.drawing import Summaries, frozen_twin, line
 from vln_heatmap.nodes.model.context.learning import batch_rows
 from vln_heatmap.nodes.model.context.looking import look
 from vln_heatmap.nodes.model.context.pooling import Places, Times, fast_grid, fast_tokens, slow_tokens
-from vln_heatmap.nodes.model.context.ranges import Ranges
 from vln_heatmap.nodes.model.context.rows import Batch, Row, Span, batched, grid_span
+from vln_heatmap.nodes.model.context.senses import Senses
 from vln_heatmap.nodes.model.context.state import DialogueState
 from vln_heatmap.nodes.model.context.voxels import kept_tokens, regrid, vggt_points
 from vln_heatmap.nodes.model.language.decoding import Memory
@@ -61,8 +61,8 @@ class Context(nn.Module):
         super().__init__()
         self.times = Times(width)
         self.places = Places(fast_grid(grid, params.context.fast), width)
-        if params.context.ranges:
-            self.ranges = Ranges(params.context.ranges, width)
+        if params.context.senses:
+            self.senses = Senses(params.context, width)
         if params.heatmaps:
             self.summaries = Summaries(params.summary, width)
 
@@ -153,20 +153,20 @@ class ActionDialogue(nn.Module):
         """Tokens [N, f, f, D] of current views with cells [N, g, g, D]."""
         return self.context.places(fast_tokens(cells, self.action.context.fast, self.action.context.pool))
 
-    def range_spans(self, near: Tensor | None) -> list[Span]:
-        """A token of the depth of each of N views; nothing where the model reads no depth.
+    def sense_spans(self, sensed: Tensor | None) -> list[Span]:
+        """A token of what is sensed at each of N views; nothing where the model senses nothing.
 
         Args:
-            near: ``nearness`` of the views [N, R, R]; None without a sensor.
+            sensed: see ``context.senses`` [N, n].
 
         Raises:
-            ValueError: the model reads depth, but there is none.
+            ValueError: the model reads what is sensed, but there is nothing.
         """
-        if not self.action.context.ranges:
+        if not self.action.context.senses:
             return []
-        if near is None:
-            raise ValueError("this dialogue reads depth (context.ranges): every view needs it, got None")
-        tokens = self.context.ranges(near.to(self.device))  # [N, 1, D]
+        if sensed is None:
+            raise ValueError("this dialogue reads depth or poses: every view needs ``senses``, got None")
+        tokens = self.context.senses(sensed.to(self.device))  # [N, 1, D]
         return [Span(own, line_places(1), 1) for own in tokens]
 
     def slow(self, cells: Tensor) -> Tensor:
@@ -227,8 +227,8 @@ class ActionDialogue(nn.Module):
         Args:
             batch: as ``datasets.dialogue_samples.collate`` gives it, on this model's device; ``looks``
                 [B, N, D', g, g] may stand in for ``frames`` and ``features``. With voxels of given points also
-                ``points`` [B, N, P, P, 3], with ``context.ranges`` also ``nearness`` [B, N, R, R], with heatmaps
-                also ``instruction``, B texts.
+                ``points`` [B, N, P, P, 3], with ``context.ranges`` or ``odometry`` also ``senses`` [B, N, n],
+                with heatmaps also ``instruction``, B texts.
         """
         rows, pruned = batch_rows(self, batch)
         whole = batched(rows, [0] * len(rows), self.device)
@@ -263,6 +263,7 @@ class ActionDialogue(nn.Module):
         feature: Any,
         *,
         depth: NDArray[np.floating] | None = None,
+        track: NDArray[np.floating] | None = None,
         points: NDArray[np.floating] | None = None,
         done: Sequence[int] | None = None,
     ) -> DialogueState:
@@ -272,15 +273,18 @@ class ActionDialogue(nn.Module):
             state: is changed, and given back.
             frame: [3, S, S] uint8, S = VGGT's resolution; feature: of the 2-D encoder [C, g, g].
             depth: z-depth of the view in metres [H, W], 0 = unknown; needed with ``context.ranges``.
+            track: camera_to_world [T, 4, 4] at each step since the episode's start, the last one now; needed with
+                ``context.odometry``.
             points: what is seen where in the view [P, P, 3], world frame in metres, NaN where unknown (see
                 ``context.voxels.cell_points``); needed with voxels of given points.
             done: actions that were really done since the last view; None = those of the last reply. The
                 dialogue goes on as if they had been said.
 
         Raises:
-            ValueError: nothing was done since the last view, or points are missing.
+            ValueError: nothing was done since the last view, or depth, track or points are missing.
         """
-        return self.observe_all([state], [frame], [feature], depths=[depth], points=[points], done=[done])[0]
+        given: dict[str, Any] = {"depths": [depth], "tracks": [track], "points": [points], "done": [done]}
+        return self.observe_all([state], [frame], [feature], **given)[0]
 
     def observe_all(
         self,
@@ -289,12 +293,13 @@ class ActionDialogue(nn.Module):
         features: Sequence[Any],
         *,
         depths: Sequence[NDArray[np.floating] | None] | None = None,
+        tracks: Sequence[NDArray[np.floating] | None] | None = None,
         points: Sequence[NDArray[np.floating] | None] | None = None,
         done: Sequence[Sequence[int] | None] | None = None,
     ) -> list[DialogueState]:
         """The same for several dialogues, whose views are looked at together."""
         nothing = [None] * len(states)
-        given = (depths or nothing, points or nothing, done or nothing)
+        given = (depths or nothing, tracks or nothing, points or nothing, done or nothing)
         return acting.observe(self, states, frames, features, *given)
 
     def act(self, state: DialogueState, *, cached: bool = True) -> list[int]:
@@ -320,7 +325,7 @@ def view_tokens(model: Any, params: ActionModelParams) -> ViewTokens:
     return ViewTokens(
         current=fast_grid(model.language.grid, context.fast) ** 2,
         told=params.summary.keyframes if params.heatmaps else 0,
-        ranged=int(context.ranges > 0),
+        sensed=int(context.senses),
         remembered=context.memory_grid**2,
     )
 

@@ -39,7 +39,7 @@ def film_demonstrations(
         training: which episodes.
         unfinished: finished ids of interrupted filmings, by fingerprint.
     """
-    return demonstrations(training.demonstrations, params, unfinished)
+    return demonstrations(training.demonstrations, params, training.perturbed, unfinished)
 
 
 def split_walks(walks: Any, training: NavigationTrainingParams) -> pd.DataFrame:

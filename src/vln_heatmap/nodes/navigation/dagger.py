@@ -1,7 +1,7 @@
 """DAgger: the student walks, the expert watches and takes over, and what it corrected becomes data.
 
-Invariant: states are the student's, labels the expert's. An episode comes back only if the expert had to take
-over, and only the replies of the expert are to be learned from it; the rest is the history that led there.
+Invariant: states are the student's as long as it walks, labels are the expert's at all of them. An episode comes
+back only if the expert would have done something else in it.
 
 Source: Ross et al. 2011 (arXiv:1011.0686), with a takeover in place of mixing, as StreamVLN collects its data.
 """
@@ -16,25 +16,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vln_heatmap.datasets.dialogue_samples import Dialogue
 from vln_heatmap.datasets.sequence_shards import CollectionStream, JoinedStores
 from vln_heatmap.nodes.navigation.dialogue_policy import dialogue_policies, first_actions
-from vln_heatmap.nodes.navigation.dialogues import dialogue_table, rollout_dialogues
+from vln_heatmap.nodes.navigation.dialogues import CORRECTED, corrected_dialogues, dialogue_table
 from vln_heatmap.nodes.navigation.episodes import NavigationEpisode, make_episodes
 from vln_heatmap.nodes.navigation.filming import Film, filmed
 from vln_heatmap.nodes.navigation.policy import Observation, Policy
 from vln_heatmap.nodes.navigation.rollout import Entrant, RecordStore, roll_out
 from vln_heatmap.nodes.navigation.worlds import EpisodeRecord
 from vln_heatmap.params.navigation import DaggerParams, NavigationParams
-from vln_heatmap.params.navigation_data import DialogueParams
 from vln_heatmap.params.navigation_training import NavigationTrainingParams
 from vln_heatmap.simulation.instructions import instruction
 from vln_heatmap.simulation.simulators.base import STOP
 
 logger = logging.getLogger(__name__)
-
-#: Kind of the instruction of a corrected walk, and key of the facts about it in the metadata.
-CORRECTED = "corrected"
 
 
 @dataclass
@@ -45,6 +40,7 @@ class _Watched:
     reason: str = ""
     wrong: list[bool] = field(default_factory=list)  # of each of the student's wishes
     own: list[int] = field(default_factory=list)  # actions of the student that were done
+    expert: list[int] = field(default_factory=list)  # what the expert would have done at each step
     replies: list[list[int]] = field(default_factory=list)  # of the expert
 
 
@@ -80,14 +76,16 @@ class SupervisedPolicy:
         ]
 
     def notes(self) -> list[dict[str, Any]]:
-        """What was done at each view (``said``), whether that is to be learned (``learn``), where the expert took
-        over (``taken``: step or None), and why (``reason``); the student's share of wrong steps (``errors``)."""
+        """What was done at each view (``said``), what the expert would have done at each step (``expert``), where
+        it took over (``taken``: step or None), why (``reason``), and the student's share of wrong steps
+        (``errors``)."""
         students = self.student.notes()
         return [self._note(watched, note) for watched, note in zip(self._watched, students, strict=True)]
 
     def _decide(self, watched: _Watched, wish: int, seen: Observation) -> int:
         if seen.expert is None:
             raise ValueError("a supervised policy needs the expert's action in every observation")
+        watched.expert.append(seen.expert)
         if watched.taken is None:
             watched.reason = self._objection(watched, wish, seen.expert)
             if watched.reason:
@@ -114,7 +112,7 @@ class SupervisedPolicy:
         said = first_actions(views, len(watched.own))
         return {
             "said": [*said, *watched.replies],
-            "learn": [False] * len(said) + [True] * len(watched.replies),
+            "expert": list(watched.expert),
             "taken": watched.taken,
             "reason": watched.reason,
             "errors": float(np.mean(watched.wrong)) if watched.wrong else 0.0,
@@ -206,9 +204,11 @@ def correct_student(
 
 
 def worth_learning(record: EpisodeRecord, params: DaggerParams) -> bool:
-    """Whether the expert corrected enough steps of an episode, and brought it to its end."""
-    taken = record.notes["taken"]
-    return taken is not None and record.stopped and len(record.actions) - taken >= params.least
+    """Whether an episode ended by STOP, and the expert walked or wanted another action in enough of its steps."""
+    taken, count = record.notes["taken"], len(record.actions)
+    steps = zip(record.actions, record.notes["expert"], strict=True)
+    wrong = sum(done != wanted for done, wanted in steps) + (0 if taken is None else count - taken)
+    return record.stopped and wrong >= params.least
 
 
 def _film(episode: NavigationEpisode, record: EpisodeRecord, round_number: int) -> Film:
@@ -217,17 +217,3 @@ def _film(episode: NavigationEpisode, record: EpisodeRecord, round_number: int) 
     details = {"trajectory": CORRECTED, "instructions": [said], CORRECTED: facts}
     name, actions = f"dagger{round_number}_{episode.id}", tuple(record.actions)
     return Film(name, episode.scene, episode.start, actions, record.stopped, details)
-
-
-def corrected_dialogues(sequence: Any, params: DialogueParams) -> list[Dialogue]:
-    """What is to be learned from a corrected walk: windows with the student's history and the expert's replies.
-
-    Args:
-        sequence: ``Sequence`` or ``StoredSequence`` of ``correct_student``.
-
-    Raises:
-        KeyError: another sequence.
-    """
-    facts = sequence.metadata[CORRECTED]
-    text = sequence.metadata["instructions"][0]["text"]
-    return rollout_dialogues(facts["said"], text, sequence.id, params, learn=facts["learn"])

@@ -29,6 +29,7 @@ class _Episode:
     """A dialogue, what it has answered so far, and how much of the last answer is still to be done."""
 
     state: Any
+    track: list[Any] = field(default_factory=list)  # poses, one before each action
     replies: list[list[int]] = field(default_factory=list)
     left: list[int] = field(default_factory=list)
 
@@ -65,6 +66,8 @@ class DialoguePolicy:
         self._episodes = [_Episode(self.dialogue.start(text)) for text in instructions]
 
     def act(self, observations: Sequence[Observation], done: Sequence[bool]) -> list[int]:
+        for episode, seen in zip(self._episodes, observations, strict=True):
+            episode.track.append(seen.camera_to_world)
         asked = [
             (episode, seen)
             for episode, seen, over in zip(self._episodes, observations, done, strict=True)
@@ -89,10 +92,12 @@ class DialoguePolicy:
         arrays = encoded_frames(np.stack([view.rgb for view in seen]), self.encoder, self.resolution)
         states = [episode.state for episode in episodes]
         points = None if self.points is None else [self.points(view) for view in seen]
-        depths = [view.depth for view in seen]
-        states = self.dialogue.observe_all(
-            states, arrays["frames"], arrays["features"], depths=depths, points=points
-        )
+        given = {
+            "depths": [view.depth for view in seen],
+            "tracks": [_track(episode.track) for episode in episodes],
+            "points": points,
+        }
+        states = self.dialogue.observe_all(states, arrays["frames"], arrays["features"], **given)
         replies = self.dialogue.act_all(states, cached=self.cached)
         for episode, state, reply in zip(episodes, states, replies, strict=True):
             said = until_stop(reply)
@@ -162,6 +167,11 @@ def seen_points(observation: Observation, *, hfov: float, grid: int) -> NDArray[
     if observation.depth is None or observation.camera_to_world is None:
         raise ValueError("this dialogue prunes its memory by depth and pose: set navigation.depth: true")
     return cell_points(observation.depth, observation.camera_to_world, hfov, grid)
+
+
+def _track(poses: Sequence[Any]) -> NDArray[np.floating] | None:
+    """Poses [T, 4, 4]; None where one is unknown."""
+    return None if any(pose is None for pose in poses) else np.stack(poses)
 
 
 def until_stop(reply: Sequence[int]) -> list[int]:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from vln_heatmap.datasets.dialogue_samples import Dialogue, Turn
 from vln_heatmap.geometry.cameras import PinholeCamera
-from vln_heatmap.nodes.navigation.history import Window, window_at, windows_of_replies
+from vln_heatmap.nodes.navigation.history import Window, replies, window_at, windows_of_replies
 from vln_heatmap.params.navigation_data import DialogueParams, NavigationSourceParams
 from vln_heatmap.simulation.instructions import least_pixels, moved_ids, read_objects, read_rooms
 from vln_heatmap.simulation.nouns import Scope
@@ -27,6 +27,9 @@ from vln_heatmap.simulation.routes import distance, expert_actions
 from vln_heatmap.simulation.scene import STRUCTURE, Instance
 from vln_heatmap.simulation.simulators.base import STOP
 
+#: Kind of the instruction of a walk at each of whose steps an expert said what it would do, and key of that in
+#: the metadata: ``said`` (replies; none = cut anew), ``actions`` (all of them, if so) and ``expert``.
+CORRECTED = "corrected"
 #: How a thing is named as the goal of a walk.
 GOAL_PHRASES = ("go to {}", "walk to {} and stop", "walk towards {}", "find {}", "stop at {}")
 _REACHED = 1.5  # metres from the thing at which a walk has come to it
@@ -79,24 +82,37 @@ def rollout_dialogues(
     sequence_id: str,
     params: DialogueParams,
     *,
-    learn: Sequence[bool] | None = None,
+    expert: Sequence[int] = (),
 ) -> list[Dialogue]:
-    """Windows of an episode that an agent lived, with replies of any length; those with nothing to learn are left
-    out.
+    """Windows of an episode that an agent lived, with replies of any length.
 
     Args:
         said: actions *done* at each view.
-        learn: for each view, whether the reply is to be learned (an expert's); None = all.
+        expert: what an expert would have done in place of each action, to be learned; () = an expert did them.
     """
-    windows = windows_of_replies(said, params, learn=learn)
-    learned = [window for window in windows if any(turn.learn for turn in window.turns)]
-    return [_dialogue(window, instruction, sequence_id, 0) for window in learned]
+    windows = windows_of_replies(said, params, expert=expert)
+    return [_dialogue(window, instruction, sequence_id, 0) for window in windows]
 
 
 def _dialogue(window: Window, instruction: str, sequence_id: str, start: int) -> Dialogue:
-    turns = tuple(Turn(t.frame + start, t.actions, learn=t.learn) for t in window.turns)
+    turns = tuple(Turn(t.frame + start, t.actions, expert=t.expert) for t in window.turns)
     memory = tuple(frame + start for frame in window.memory)
     return Dialogue(turns, instruction, memory, "navigation", sequence_id, start)
+
+
+def corrected_dialogues(sequence: Any, params: DialogueParams) -> list[Dialogue]:
+    """What is to be learned from a corrected walk: windows of what was done, with what the expert wanted.
+
+    Args:
+        sequence: ``Sequence`` or ``StoredSequence`` of ``correct_student`` or of an expert who was led astray.
+
+    Raises:
+        KeyError: another sequence.
+    """
+    facts = sequence.metadata[CORRECTED]
+    text = sequence.metadata["instructions"][0]["text"]
+    said: Sequence[Sequence[int]] = facts["said"] or replies(facts["actions"], params.actions_per_turn)
+    return rollout_dialogues(said, text, sequence.id, params, expert=facts["expert"])
 
 
 def sequence_dialogues(
@@ -107,6 +123,8 @@ def sequence_dialogues(
     Args:
         sequence: ``Sequence`` or ``StoredSequence``.
     """
+    if CORRECTED in sequence.metadata:
+        return corrected_dialogues(sequence, params)
     rng = sequence_generator(seed, sequence.id, "navigation")
     return [
         dialogue
@@ -248,7 +266,8 @@ def read_dialogues(table: pd.DataFrame) -> list[Dialogue]:
     return [
         Dialogue(
             turns=tuple(
-                Turn(**{**turn, "actions": tuple(turn["actions"])}) for turn in json.loads(row.turns)
+                Turn(**{**turn, **{name: tuple(turn[name]) for name in ("actions", "expert")}})
+                for turn in json.loads(row.turns)
             ),
             instruction=row.instruction,
             memory_frames=tuple(int(frame) for frame in row.memory_frames),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,10 +18,13 @@ from tqdm import tqdm
 from vln_heatmap.datasets.sequence_files import EncodedSequence, encode_sequence
 from vln_heatmap.datasets.sequence_shards import CollectionStream, StorePlan
 from vln_heatmap.nodes.executors import stream_results
+from vln_heatmap.nodes.navigation.dialogues import CORRECTED
 from vln_heatmap.nodes.navigation.episodes import NavigationEpisode, SceneSource, make_episodes
+from vln_heatmap.nodes.navigation.perturbed import perturbed_walk
 from vln_heatmap.nodes.navigation.scenes import open_scene
 from vln_heatmap.params import HouseParams, VideoParams
 from vln_heatmap.params.navigation import EpisodeParams, NavigationParams
+from vln_heatmap.params.navigation_training import PerturbationParams
 from vln_heatmap.simulation.instructions import instruction
 from vln_heatmap.simulation.recording import Mount, record
 from vln_heatmap.simulation.simulators.base import STOP, AgentState, Simulator
@@ -42,6 +45,7 @@ class Film:
         actions: what is done.
         stopped: whether the last of them is a STOP.
         details: metadata, the instructions among them.
+        perturbed: the episode to walk, and how, if it is not known yet what is done.
     """
 
     id: str
@@ -50,11 +54,13 @@ class Film:
     actions: tuple[int, ...]
     stopped: bool
     details: Mapping[str, Any]
+    perturbed: tuple[NavigationEpisode, PerturbationParams] | None = None
 
 
 def demonstrations(
     wanted: EpisodeParams,
     params: NavigationParams,
+    perturbed: PerturbationParams,
     unfinished: Mapping[str, frozenset[str]] | None = None,
 ) -> CollectionStream:
     """The expert's walks of generated episodes, to train on.
@@ -62,6 +68,7 @@ def demonstrations(
     Args:
         wanted: which; the split must be "train".
         params: camera, agent, simulator and workers.
+        perturbed: in how many of them something else is done now and then.
         unfinished: finished ids of interrupted filmings, by fingerprint.
 
     Raises:
@@ -69,7 +76,11 @@ def demonstrations(
     """
     if wanted.split != "train":
         raise ValueError(f"demonstrations must be of the split 'train', got {wanted.split!r}")
-    films = [_demonstration(episode) for episode in make_episodes(wanted, params)]
+    episodes = make_episodes(wanted, params)
+    films = [
+        _perturbed(episode, perturbed) if spread(number, perturbed.share) else _demonstration(episode)
+        for number, episode in enumerate(episodes)
+    ]
     return filmed(films, params, wanted.house, unfinished)
 
 
@@ -88,7 +99,10 @@ def filmed(
         unfinished: finished ids of interrupted filmings, by fingerprint.
     """
     looks = params.model_dump(mode="json", include={"camera", "agent", "simulator"})
-    content = [(film.id, film.scene, film.start, film.actions, film.details) for film in films]
+    content = [
+        (film.id, film.scene, film.start, film.actions, film.details, film.perturbed and film.perturbed[1])
+        for film in films
+    ]
     fingerprint = hashlib.sha256(repr((looks, house, content)).encode()).hexdigest()[:16]
     plan = StorePlan(fingerprint, tuple(film.id for film in films))
     finished = (unfinished or {}).get(fingerprint, frozenset())
@@ -120,6 +134,7 @@ class _Filming:
 def _film_scene(films: list[Film], *, params: NavigationParams, house: HouseParams) -> list[EncodedSequence]:
     sim, scene = open_scene(films[0].scene, params, house)
     try:
+        walked = [_walked(sim, film, params) for film in films]
         return [
             encode_sequence(
                 record(
@@ -135,7 +150,7 @@ def _film_scene(films: list[Film], *, params: NavigationParams, house: HousePara
                 ),
                 **VideoParams().model_dump(),
             )
-            for film in films
+            for film in walked
         ]
     finally:
         sim.close()
@@ -146,6 +161,28 @@ def _demonstration(episode: NavigationEpisode) -> Film:
     details = {"trajectory": "expert", "instructions": [said], "episode": episode.id}
     name = f"expert_{episode.id}"
     return Film(name, episode.scene, episode.start, episode.actions, True, details)
+
+
+def spread(number: int, share: float) -> bool:
+    """Whether a number is one of those that are spread evenly over all numbers and make up a share of them."""
+    return int((number + 1) * share) > int(number * share)
+
+
+def _perturbed(episode: NavigationEpisode, how: PerturbationParams) -> Film:
+    said = instruction(episode.instruction, CORRECTED, (), level=3)
+    details = {"trajectory": "perturbed", "instructions": [said], "episode": episode.id}
+    given = (episode, how)
+    return Film(f"perturbed_{episode.id}", episode.scene, episode.start, (), False, details, given)
+
+
+def _walked(sim: Simulator, film: Film, params: NavigationParams) -> Film:
+    """The film with what is done in it."""
+    if film.perturbed is None:
+        return film
+    walk = perturbed_walk(sim, film.perturbed[0], params, film.perturbed[1])
+    facts = {"said": [], "actions": list(walk.actions), "expert": list(walk.expert)}
+    details = {**film.details, CORRECTED: facts}
+    return replace(film, actions=walk.actions, stopped=walk.stopped, details=details)
 
 
 def replay(sim: Simulator, film: Film) -> Walk:

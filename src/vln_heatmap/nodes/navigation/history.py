@@ -91,22 +91,23 @@ class Window(NamedTuple):
 
 
 def windows_of_replies(
-    said: Iterable[Sequence[int]], params: DialogueParams, *, learn: Sequence[bool] | None = None
+    said: Iterable[Sequence[int]], params: DialogueParams, *, expert: Sequence[int] = ()
 ) -> list[Window]:
     """The windows of an episode as its agent lived it, with replies of any length.
 
     Args:
         said: actions done at each view, one or more.
-        learn: for each reply, whether it is to be learned; None = all.
+        expert: what is to be learned in place of each action that was done; () = the actions.
     """
     history, found = History(params), []
     turns: list[Turn] = []
-    for number, actions in enumerate(said):
+    for actions in said:
         view = history.observe()
         if view.opens:
             turns = []
             found.append((turns, view.memory))
-        turns.append(Turn(view.frame, tuple(actions), learn=learn is None or bool(learn[number])))
+        wanted = tuple(expert[view.frame : view.frame + len(actions)])
+        turns.append(Turn(view.frame, tuple(actions), expert=wanted))
         history.acted(len(actions))
     return [Window(tuple(turns), memory) for turns, memory in found]
 

@@ -1,59 +1,56 @@
-"""What recorded depth says of frames, for models that read it: where in space cells lie, and how near things are.
+"""What recorded depth and poses say of frames, for models that read it: where in space cells lie, and what a
+robot would have sensed there.
 
-Invariant: points are those of the recorded depth and pose, in the sequence's own world.
+Invariant: it is what the running agent makes of the same depth and poses, in the sequence's own world.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vln_heatmap.params.navigation_model import ContextParams
 
-@dataclass(frozen=True)
-class WithDepth:
-    """Features by sequence id, whose ``read`` knows more than the stored arrays: ``points`` [N, P, P, 3] and
-    ``nearness`` [N, R, R].
 
-    Attributes:
-        features: ``FrameFeatures``.
-        points, ranges: cells along a side of the two, P and R.
+def stored_points(sequence: Any, frames: Sequence[int], start: int, *, cells: int) -> NDArray[np.float32]:
+    """Points [N, cells, cells, 3] of stored frames, NaN where unknown.
+
+    Args:
+        sequence: ``FrameFeatures`` of a sequence.
+        frames: N of them.
+        start: of the episode; points do not depend on it.
     """
+    from vln_heatmap.nodes.model.context.voxels import cell_points
 
-    features: Mapping[str, Any]
-    points: int
-    ranges: int
-
-    def __getitem__(self, key: str) -> _Measured:
-        return _Measured(self.features[key], self.points, self.ranges)
+    poses, hfov = sequence.read("poses", frames), float(sequence.read("hfov", [0])[0])
+    views = zip(_metres(sequence, frames), poses, strict=True)
+    return np.stack([cell_points(depth, pose, hfov, cells) for depth, pose in views])
 
 
-@dataclass(frozen=True)
-class _Measured:
-    sequence: Any
-    points: int
-    ranges: int
+def stored_senses(
+    sequence: Any, frames: Sequence[int], start: int, *, context: ContextParams
+) -> NDArray[np.float32]:
+    """What is sensed at stored frames [N, n], see ``context.senses``.
 
-    def read(self, name: str, frames: Iterable[int]) -> NDArray[Any]:
-        chosen = list(frames)
-        if name == "points":
-            return self._points(chosen)
-        if name == "nearness":
-            from vln_heatmap.nodes.model.context.ranges import nearness
+    Args:
+        sequence, frames: as of ``stored_points``.
+        start: frame at which the episode begins, and odometry with it.
+        context: what of it the model reads.
+    """
+    from vln_heatmap.nodes.model.context.senses import nearness, odometry
 
-            return nearness(self._depth(chosen), self.ranges).numpy()
-        return self.sequence.read(name, chosen)
+    parts = []
+    if context.ranges:
+        parts.append(nearness(_metres(sequence, frames), context.ranges).flatten(1).numpy())
+    if context.odometry:
+        walked = sequence.read("poses", range(start, max(frames) + 1))
+        parts.append(odometry(walked)[np.asarray(frames) - start])
+    return np.concatenate(parts, 1)
 
-    def _depth(self, frames: list[int]) -> NDArray[np.float32]:
-        """Metres [N, H, W]."""
-        return self.sequence.read("depth", frames).astype(np.float32) / 1000
 
-    def _points(self, frames: list[int]) -> NDArray[np.float32]:
-        from vln_heatmap.nodes.model.context.voxels import cell_points
-
-        poses, hfov = self.sequence.read("poses", frames), float(self.sequence.read("hfov", [0])[0])
-        views = zip(self._depth(frames), poses, strict=True)
-        return np.stack([cell_points(depth, pose, hfov, self.points) for depth, pose in views])
+def _metres(sequence: Any, frames: Sequence[int]) -> NDArray[np.float32]:
+    """Depth [N, H, W]."""
+    return sequence.read("depth", frames).astype(np.float32) / 1000

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import pandas as pd
 from vln_heatmap.datasets.dialogue_samples import Dialogue, VLNActionDataset
 from vln_heatmap.nodes.navigation.dialogues import dialogue_table, read_dialogues
 from vln_heatmap.nodes.navigation.mixing import CombineDataset, make_order
-from vln_heatmap.nodes.navigation.places import WithDepth
+from vln_heatmap.nodes.navigation.places import stored_points, stored_senses
 from vln_heatmap.nodes.training.stage import StageResult, delivered
 from vln_heatmap.nodes.training.state import digest
 from vln_heatmap.params.navigation_data import DialogueParams, MixingParams
@@ -76,7 +77,8 @@ def train_navigation(
 
     network = dialogue_from_finetuned(finetuned, model.of_stage(params), dialogue)
     only = MixingParams(weights={"navigation": 1.0})
-    data = dialogue_data(network, features, as_list(dialogues), as_list(held_out), only)
+    given = as_list(dialogues), as_list(held_out)
+    data = dialogue_data(network, features, *given, only, mirror=params.mirror)
     result = train_dialogues("navigation", network, data, finetuned, params, state=state, tracker=tracker)
     yield from delivered(result, state)
 
@@ -105,7 +107,8 @@ def train_cotraining(
     from vln_heatmap.nodes.model.dialogue_checkpoint import dialogue_from_checkpoint
 
     network = dialogue_from_checkpoint(navigation, tunable_parts=params.tunable_parts)
-    data = dialogue_data(network, features, as_list(dialogues), as_list(held_out), mixing)
+    given = as_list(dialogues), as_list(held_out)
+    data = dialogue_data(network, features, *given, mixing, mirror=params.mirror)
     result = train_dialogues("cotraining", network, data, navigation, params, state=state, tracker=tracker)
     yield from delivered(result, state)
 
@@ -121,6 +124,8 @@ def dialogue_data(
     dialogues: Sequence[Dialogue],
     held_out: Sequence[Dialogue],
     mixing: MixingParams,
+    *,
+    mirror: float = 0.0,
 ) -> DialogueData:
     """Data sets for a model, of the tasks that have a weight.
 
@@ -129,6 +134,7 @@ def dialogue_data(
         features: by sequence id.
         dialogues, held_out: to train on, and to validate with.
         mixing: weights of the tasks, kind of batches.
+        mirror: share of the walks to train on that are mirrored.
 
     Raises:
         ValueError: nothing of these tasks to train on or to validate with.
@@ -139,7 +145,7 @@ def dialogue_data(
         chosen = [item for item in given if item.task in wanted]
         if not chosen:
             raise ValueError(f"there are no {name} dialogues of {', '.join(wanted)} among {len(given)}")
-        sets[name] = _by_task(network, features, chosen)
+        sets[name] = _by_task(network, features, chosen, mirror)
     table = pd.util.hash_pandas_object(
         dialogue_table([*dialogues, *held_out]).astype({"memory_frames": str}), index=False
     )
@@ -150,25 +156,40 @@ def dialogue_data(
     return DialogueData(sets["training"], sets["held_out"], weights, mixing, mark)
 
 
-def _by_task(network: Any, features: Any, dialogues: Sequence[Dialogue]) -> CombineDataset:
+def _by_task(network: Any, features: Any, dialogues: Sequence[Dialogue], mirror: float) -> CombineDataset:
     """One data set a task."""
+    from vln_heatmap.nodes.model.context.senses import mirrored
+
     context, arrays = network.action.context, ["frames", "features"]
     if network.action.fixed_looks and "looks" in getattr(features, "names", ()):
         arrays = ["looks"]
+    derived: dict[str, Any] = {}
     if context.voxels is not None and context.voxels.source == "given":
-        arrays.append("points")
-    if context.ranges:
-        arrays.append("nearness")
-    features = WithDepth(features, points=context.memory_grid, ranges=context.ranges)
+        derived["points"] = partial(stored_points, cells=context.memory_grid)
+    if context.senses:
+        derived["senses"] = partial(stored_senses, context=context)
     tasks: dict[str, list[Dialogue]] = {}
     for item in dialogues:
         tasks.setdefault(item.task, []).append(item)
     return CombineDataset(
         {
-            task: VLNActionDataset(own, features, network.writer, arrays=arrays)
+            task: VLNActionDataset(
+                own,
+                features,
+                network.writer,
+                arrays=arrays,
+                derived=derived,
+                mirror=mirror,
+                mirrored={"points": _turned_points, "senses": partial(mirrored, params=context)},
+            )
             for task, own in sorted(tasks.items())
         }
     )
+
+
+def _turned_points(points: Any) -> Any:
+    """Points [N, P, P, 3] of the cells of mirrored views."""
+    return points[:, :, ::-1]
 
 
 def train_dialogues(
@@ -241,6 +262,7 @@ def _identity(network: Any, params: DialogueStageParams) -> Mapping[str, Any]:
         "action": network.action.model_dump(mode="json"),
         "dialogue": network.dialogue.model_dump(mode="json"),
         "stop_weight": params.stop_weight,
+        "mirror": params.mirror,
         "train": params.train.identity(),
     }
 

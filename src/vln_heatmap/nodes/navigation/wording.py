@@ -53,17 +53,17 @@ class ViewTokens(NamedTuple):
         current: of a view of the window.
         told: of what stands behind it in a navigation, as its heatmaps' summary.
         remembered: of a remembered view, at most.
-        ranged: of the depth of a view of the window.
+        sensed: of what else is sensed there, right before the reply of a navigation.
     """
 
     current: int
     told: int
     remembered: int
-    ranged: int = 0
+    sensed: int = 0
 
     def of(self, task: str) -> int:
         """Of a view of the window in a dialogue of a task."""
-        return self.current + self.ranged + (self.told if task == "navigation" else 0)
+        return self.current + (self.told + self.sensed if task == "navigation" else 0)
 
 
 class ActionWords:
@@ -135,6 +135,7 @@ class DialogueWriter:
         actions: actions as tokens.
         views: by which the length of a dialogue is counted.
         image_id, memory_id, end_id, pad_id: token ids; ``end_id`` ends every reply.
+        between: tokens between a navigation's view and its reply.
 
     Raises:
         ValueError: a kind of language model that reads no words, or a tokenizer without our special tokens.
@@ -162,6 +163,7 @@ class DialogueWriter:
         self._system = text(tokenizer, system.format(SYSTEM))
         self._user, self._reply = text(tokenizer, chat.user), text(tokenizer, chat.reply)
         self._following, self._image = text(tokenizer, chat.following), text(tokenizer, chat.image)
+        self.between = len(self._image) - self._image.index(self.image_id) - 1 + len(self._reply)
         self._memory = text(tokenizer, REMEMBERED) + [self.memory_id] + text(tokenizer, "\n")
 
     def opening(self, instruction: str, *, memory: bool, task: str = "navigation") -> list[int]:
@@ -186,9 +188,8 @@ class DialogueWriter:
     def write(self, dialogue: Dialogue, rng: np.random.Generator | None = None) -> Written:
         """A dialogue as ids and labels, no longer than ``max_tokens`` when its views are tokens.
 
-        What does not fit is left out whole: the last questions with their replies (the first ones, where no reply
-        to learn would be left), then the first views of the only question, then the end of the instruction's
-        text. Never a part of an image's span.
+        What does not fit is left out whole: the last questions with their replies, then the first views of the
+        only question, then the end of the instruction's text. Never a part of an image's span.
 
         Raises:
             ValueError: not even the shortest form fits.
@@ -198,7 +199,7 @@ class DialogueWriter:
         said = [self._exchange(e, dialogue.task, rng) for e in exchanges(dialogue.turns)]
         room = self.params.max_tokens - len(memory) - self._recalled(dialogue)
         while len(said) > 1 and len(before) + sum(e.cost for e in said) > room:
-            said.pop(-1 if any(exchange.turns[-1].learn for exchange in said[:-1]) else 0)
+            said.pop()
         if len(said) == 1:
             said[0] = self._fitted(said[0], dialogue.task, room - len(before))
             before = self._shortened(dialogue, before, room - said[0].cost)
@@ -206,8 +207,7 @@ class DialogueWriter:
         for number, exchange in enumerate(said):
             head = [*self._next(number == 0), *(i for part in exchange.asked for i in part), *self._reply]
             ids += [*head, *exchange.reply]
-            learned = exchange.reply if exchange.turns[-1].learn else [IGNORED] * len(exchange.reply)
-            labels += [*[IGNORED] * len(head), *learned]
+            labels += [*[IGNORED] * len(head), *self._learned(exchange)]
         turns = tuple(turn for exchange in said for turn in exchange.turns)
         shown = replace(dialogue, turns=turns)
         return Written(np.array(ids, np.int64), np.array(labels, np.int64), shown)
@@ -243,6 +243,19 @@ class DialogueWriter:
         spoken = _encode(self.tokenizer, plain(last.answer, self.tokenizer))
         reply = [*self.actions.encode(last.actions), *spoken, self.end_id]
         return _Exchange(turns, asked, reply, self._price(asked, reply, task))
+
+    def _learned(self, exchange: _Exchange) -> list[int]:
+        """Labels of a reply: what was said, or where the expert wants another action, that up to the first token
+        that differs."""
+        turn, labels, place = exchange.turns[-1], list(exchange.reply), 0
+        for done, wanted in zip(turn.actions, turn.wanted, strict=True):
+            said, right = self.actions.ids[done], self.actions.ids[wanted]
+            if wanted != done:
+                same = next(i for i, (a, b) in enumerate(zip(said, right, strict=False)) if a != b)
+                known = right[: same + 1]
+                labels[place : place + len(said)] = [*known, *[IGNORED] * (len(said) - len(known))]
+            place += len(said)
+        return labels
 
     def _price(self, asked: Sequence[list[int]], reply: list[int], task: str) -> int:
         frame = len(self._following) + len(self._user) + len(self._reply)

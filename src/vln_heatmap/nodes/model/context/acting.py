@@ -14,8 +14,8 @@ from torch import Tensor
 
 from vln_heatmap.nodes.model.context.cache import Cache, apart, together
 from vln_heatmap.nodes.model.context.drawing import drawn_from
-from vln_heatmap.nodes.model.context.ranges import nearness
 from vln_heatmap.nodes.model.context.rows import batched, grid_span
+from vln_heatmap.nodes.model.context.senses import sensed
 from vln_heatmap.nodes.model.context.speech import Speaker
 from vln_heatmap.nodes.model.context.state import DialogueState, Seen, recalled, remember
 from vln_heatmap.nodes.navigation.history import History, View
@@ -36,6 +36,7 @@ def observe(
     frames: Sequence[Any],
     features: Sequence[Any],
     depths: Sequence[Any],
+    tracks: Sequence[Any],
     points: Sequence[Any],
     done: Sequence[Sequence[int] | None],
 ) -> list[DialogueState]:
@@ -52,7 +53,8 @@ def observe(
         )
         if view.opens:
             _open(model, state, view)
-        _show(model, state, view, kept, cells[number], depths[number])
+        felt = sensed(depths[number], tracks[number], model.action.context)
+        _show(model, state, view, kept, cells[number], felt)
     return list(states)
 
 
@@ -120,16 +122,13 @@ def _points(model: ActionDialogue, past: Sequence[Seen]) -> Any:
 
 
 def _show(
-    model: ActionDialogue, state: DialogueState, view: View, kept: Seen, cells: Tensor, depth: Any
+    model: ActionDialogue, state: DialogueState, view: View, kept: Seen, cells: Tensor, felt: Tensor
 ) -> None:
     """The next view as tokens, up to where the reply begins."""
     ids = model.writer.view(first=view.opens)
     place = ids.index(model.writer.image_id)
     state.row.say(ids[:place])
     state.row.show(grid_span(model.fast(cells[None])))
-    side = model.action.context.ranges
-    for span in model.range_spans(nearness(depth, side)[None] if side and depth is not None else None):
-        state.row.show(span)
     state.window = [*state.window, kept]
     if model.drawer is not None:
         views = [*state.memory, *state.window]
@@ -140,6 +139,8 @@ def _show(
         for span in model.summary_spans(frames[None], features[None], state.instruction, ages[None]):
             state.row.show(span)
     state.row.say(ids[place + 1 :])
+    for span in model.sense_spans(felt[None]):
+        state.row.show(span)
     state.seen = remember(state.seen, kept, model.action.context.history)
     state.views += 1
 

@@ -25,7 +25,7 @@ class _Sample(NamedTuple):
         ids, labels: of the text, without padding.
         cells: [N, g, g, D]; frames, features: [N, ...], None where looks came instead; times: [N] actions.
         points: [N, P, P, 3] or None.
-        near: ``nearness`` [N, R, R] or None.
+        sensed: see ``context.senses`` [N, n], or None.
         task, instruction: texts; None = not given.
     """
 
@@ -37,7 +37,7 @@ class _Sample(NamedTuple):
     times: Tensor
     remembered: int
     points: Any
-    near: Tensor | None
+    sensed: Tensor | None
     task: str
     instruction: str | None
 
@@ -79,7 +79,7 @@ def _samples(model: ActionDialogue, batch: Mapping[str, Any]) -> list[_Sample]:
             batch["time_ids"][b][: counts[b]].float(),
             int(batch["memory_count"][b]),
             batch["points"][b][: counts[b]].numpy(force=True) if "points" in batch else None,
-            batch["nearness"][b][: counts[b]] if "nearness" in batch else None,
+            batch["senses"][b][: counts[b]] if "senses" in batch else None,
             batch["task"][b],
             batch["instruction"][b] if "instruction" in batch else None,
         )
@@ -95,7 +95,7 @@ def _row(model: ActionDialogue, sample: _Sample) -> tuple[Row, Span | None]:
         if len(sample.cells) > sample.remembered
         else sample.cells[:0]
     )
-    ranges = _ranges(model, sample)
+    felt = _senses(model, sample)
     told = _summaries(model, sample)
     shown, begun = 0, 0
     for place, token in enumerate(sample.ids):
@@ -108,10 +108,12 @@ def _row(model: ActionDialogue, sample: _Sample) -> tuple[Row, Span | None]:
             row.show(memory)
         else:
             row.show(grid_span(fast[shown : shown + 1]))
-            if ranges:
-                row.show(ranges[shown])
             if told:
                 row.show(told[shown])
+            if felt:
+                begun += model.writer.between
+                row.say(sample.ids[place + 1 : begun], sample.labels[place + 1 : begun])
+                row.show(felt[shown])
             shown += 1
     row.say(sample.ids[begun:], sample.labels[begun:])
     return row, memory
@@ -125,11 +127,12 @@ def _memory(model: ActionDialogue, sample: _Sample) -> Span:
     return model.memory_span(model.slow(sample.cells[past]), begin - sample.times[past], points)
 
 
-def _ranges(model: ActionDialogue, sample: _Sample) -> list[Span]:
-    """A token of the depth of each view after the memory; nothing where the model reads no depth."""
-    if len(sample.times) == sample.remembered:
+def _senses(model: ActionDialogue, sample: _Sample) -> list[Span]:
+    """A token of what is sensed at each view after the memory; nothing where the model senses nothing, or nothing
+    is to be done."""
+    if sample.task != "navigation" or len(sample.times) == sample.remembered:
         return []
-    return model.range_spans(None if sample.near is None else sample.near[sample.remembered :])
+    return model.sense_spans(None if sample.sensed is None else sample.sensed[sample.remembered :])
 
 
 def _summaries(model: ActionDialogue, sample: _Sample) -> list[Span]:
