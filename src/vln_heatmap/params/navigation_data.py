@@ -29,6 +29,11 @@ class DialogueParams(Params):
     history: int = Field(8, ge=0, le=256, description="frames before the window that are remembered")
     actions_per_turn: int = Field(4, ge=1, le=64, description="actions that answer one view")
     stride: int = Field(32, ge=1, le=4096, description="frames from the start of a window to the next one's")
+    chat: Literal["full", "compact"] = Field(
+        "full",
+        description="the language model's own chat, or next to no words round a view, for toy language models "
+        "that are trained here",
+    )
     words: Literal["special", "arrows"] = Field(
         "special", description="actions as special tokens, or as STOP ↑ ← → in the tokenizer's own words"
     )

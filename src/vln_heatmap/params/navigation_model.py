@@ -42,11 +42,11 @@ class ContextParams(Params):
         0,
         ge=0,
         le=64,
-        description="cells along a side of the depth image of which a token of each current view tells, for "
-        "agents with a depth camera; 0 = no depth",
+        description="cells along a side of the depth image that is sensed at each current view, by agents with "
+        "a depth camera; 0 = no depth",
     )
     odometry: bool = Field(
-        False, description="the same token tells where the walk has led, for agents that know their pose"
+        False, description="sense where the walk has led too, for agents that know their pose"
     )
     voxels: VoxelParams | None = Field(None, description="3-D-aware pruning of memory; null = none")
 
@@ -77,6 +77,11 @@ class ActionModelParams(Params):
     )
     extra_layers: int = Field(
         0, ge=0, le=64, description="appended to the language model, which change nothing before they train"
+    )
+    fresh_language: bool = Field(
+        False,
+        description="begin with new layers of the language model, for toy ones: those that drew heatmaps pass on "
+        "so much of what they saw that words and senses are hardly heard beside it",
     )
     gradient_checkpointing: bool = Field(False, description="recompute the language model's layers backward")
 

@@ -23,6 +23,11 @@ KINDS = {
     "depth": {"context": {"ranges": 3}},
     "odometry": {"context": {"odometry": True}},
     "senses": {"context": {"ranges": 3, "odometry": True}},
+    "compact": {
+        "dialogue": world.DIALOGUE.model_copy(update={"chat": "compact"}),
+        "context": {"fast": 4, "odometry": True},
+        "fresh_language": True,
+    },
 }
 
 
@@ -73,6 +78,34 @@ def test_further_layers_change_nothing_before_they_train() -> None:
         assert torch.equal(deep(given).losses, plain(given).losses)
 
 
+def test_every_token_of_a_reply_is_given_what_was_sensed_at_its_view() -> None:
+    model = world.toy_dialogue(context={"odometry": True})
+    rows, _ = batch_rows(model, world.batch(model, world.expert_dialogues()))
+    for row in rows:
+        views = 0
+        for place, (token, label) in enumerate(zip(row.ids, row.labels, strict=True)):
+            if label != IGNORED and row.labels[place - 1] == IGNORED:  # a reply begins
+                assert row.felt[place - 1] == views  # the last token before it
+                views += 1
+            if label != IGNORED and token != model.writer.end_id:
+                assert row.felt[place] == views - 1
+        assert views == len(row.senses)
+        assert row.felt.count(-1) > len(row) / 2
+
+
+def test_new_layers_are_those_of_their_seed_and_words_stay() -> None:
+    old, new, again = (world.toy_dialogue(sharp=1.0, fresh_language=fresh) for fresh in (False, True, True))
+    name = "language.model.layers.0.mlp.down_proj.weight"
+    weights = [dict(model.named_parameters())[name] for model in (old, new, again)]
+    assert not torch.equal(weights[0], weights[1])
+    assert torch.equal(weights[1], weights[2])
+    spread = new.language.model.config.initializer_range
+    assert weights[1].std().item() == pytest.approx(spread, rel=0.1)
+    assert torch.equal(old.language.model.embed_tokens.weight, new.language.model.embed_tokens.weight)
+    with pytest.raises(ValueError, match="fresh_language is for"):
+        world.toy_dialogue(fresh_language=True, tunable_parts=("context",))
+
+
 def test_a_current_view_is_read_with_the_place_of_each_token() -> None:
     model = world.toy_dialogue()
     side, width = model.params.language.grid, model.language.width
@@ -113,6 +146,9 @@ def test_an_agent_that_does_what_the_expert_did_reads_what_training_read(model: 
         assert lived.ids[:end] == learned.ids[:end]
         assert lived.block[:end] == learned.block[:end]
         assert lived.places[:end] == learned.places[:end]
+        assert lived.felt[:end] == learned.felt[:end]
+        for sense, wanted in zip(lived.senses, learned.senses, strict=True):
+            torch.testing.assert_close(sense, wanted, atol=1e-5, rtol=1e-4)
         mine, theirs = torch.cat(lived.tokens), torch.cat(learned.tokens)
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
         left = learned.ids[end:]

@@ -73,9 +73,9 @@ def test_what_is_not_there_cannot_be_sensed(given, message: str) -> None:
         sensed(*given, BOTH)
 
 
-def test_a_token_tells_of_its_own_view_alone() -> None:
+def test_a_vector_tells_of_its_own_view_alone() -> None:
     torch.manual_seed(0)
     senses, numbers = Senses(BOTH, 8), torch.rand(3, 12)
     tokens = senses(numbers)
-    assert tokens.shape == (3, 1, 8)
+    assert tokens.shape == (3, 8)
     torch.testing.assert_close(tokens[1:2], senses(numbers[1:2]))

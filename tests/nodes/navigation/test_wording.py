@@ -13,9 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vln_heatmap.datasets.dialogue_samples import IGNORED, NO_FRAME, Dialogue, Turn
-from vln_heatmap.nodes.model.tokenizer import IMAGE, MEMORY, load_tokenizer, train_tokenizer
+from vln_heatmap.nodes.model.tokenizer import (
+    ACTIONS,
+    IMAGE,
+    MEMORY,
+    TURN_END,
+    TURN_START,
+    load_tokenizer,
+    train_tokenizer,
+)
 from vln_heatmap.nodes.navigation.history import windows_of_replies
-from vln_heatmap.nodes.navigation.wording import DialogueWriter, ViewTokens
+from vln_heatmap.nodes.navigation.wording import SYSTEM, DialogueWriter, ViewTokens
 from vln_heatmap.params.navigation_data import DialogueParams
 
 CONTENT = train_tokenizer(["go to the red sofa", "leave the kitchen, turn left and stop at the lamp"], 320)
@@ -67,6 +75,17 @@ def test_the_running_agent_reads_what_training_read(said: list[list[int]], kind:
     for number, turn in enumerate(dialogue.turns):
         ids += write.view(first=number == 0) + write.reply(turn.actions)
     assert ids == write.write(dialogue).ids.tolist()
+
+
+def test_a_compact_chat_has_a_word_before_each_view_and_a_mark_before_each_reply() -> None:
+    write = writer(chat="compact", observations=(" see",))
+    ids = write.write(navigation([[1, 2], [0]])).ids
+    text = write.tokenizer.decode(ids)
+    assert text.endswith(
+        f" see{IMAGE}{TURN_START}{ACTIONS[1]}{ACTIONS[2]}{TURN_END} see{IMAGE}{TURN_START}{ACTIONS[0]}{TURN_END}"
+    )
+    assert SYSTEM not in text
+    assert write.between == 1
 
 
 def test_memory_is_spoken_of_from_the_second_window_on() -> None:

@@ -28,7 +28,7 @@ from vln_heatmap.nodes.model.context.senses import Senses
 from vln_heatmap.nodes.model.context.state import DialogueState
 from vln_heatmap.nodes.model.context.voxels import kept_tokens, regrid, vggt_points
 from vln_heatmap.nodes.model.language.decoding import Memory
-from vln_heatmap.nodes.model.language.expansion import expand
+from vln_heatmap.nodes.model.language.expansion import expand, renew
 from vln_heatmap.nodes.model.language.lora import add_lora
 from vln_heatmap.nodes.model.parts import part_of
 from vln_heatmap.nodes.model.tuning import tune
@@ -114,6 +114,8 @@ class ActionDialogue(nn.Module):
         self.enter_language, self.language = model.enter_language, model.language
         self.context = Context(params, self.language.width, model.params.language.grid)
         self.drawer = frozen_twin(model, self.changed) if params.heatmaps else None
+        if params.fresh_language:
+            renew(self.language.model)
         expand(self.language.model, params.extra_layers)
         if params.lora is not None:
             add_lora(self.language, params.lora)
@@ -153,8 +155,8 @@ class ActionDialogue(nn.Module):
         """Tokens [N, f, f, D] of current views with cells [N, g, g, D]."""
         return self.context.places(fast_tokens(cells, self.action.context.fast, self.action.context.pool))
 
-    def sense_spans(self, sensed: Tensor | None) -> list[Span]:
-        """A token of what is sensed at each of N views; nothing where the model senses nothing.
+    def feel(self, sensed: Tensor | None) -> Tensor | None:
+        """Vectors [N, D] of what is sensed at N views, for ``Row.feel``; None where the model senses nothing.
 
         Args:
             sensed: see ``context.senses`` [N, n].
@@ -163,11 +165,10 @@ class ActionDialogue(nn.Module):
             ValueError: the model reads what is sensed, but there is nothing.
         """
         if not self.action.context.senses:
-            return []
+            return None
         if sensed is None:
             raise ValueError("this dialogue reads depth or poses: every view needs ``senses``, got None")
-        tokens = self.context.senses(sensed.to(self.device))  # [N, 1, D]
-        return [Span(own, line_places(1), 1) for own in tokens]
+        return self.context.senses(sensed.to(self.device))
 
     def slow(self, cells: Tensor) -> Tensor:
         """Tokens [N, m, m, D] of remembered views with cells [N, g, g, D]."""
@@ -244,6 +245,9 @@ class ActionDialogue(nn.Module):
         embedded = self.language.embed_text(rows.ids)
         if rows.tokens is not None:
             embedded = embedded.masked_scatter(rows.visual[..., None], rows.tokens.to(embedded.dtype))
+        if rows.senses is not None:
+            nothing = rows.senses.new_zeros(1, rows.senses.shape[1])
+            embedded = embedded + torch.cat([rows.senses, nothing])[rows.felt].to(embedded.dtype)
         return self.language.read(embedded, rows.places, rows.block, rows.attention, memory)
 
     def row(self) -> Row:
@@ -325,7 +329,6 @@ def view_tokens(model: Any, params: ActionModelParams) -> ViewTokens:
     return ViewTokens(
         current=fast_grid(model.language.grid, context.fast) ** 2,
         told=params.summary.keyframes if params.heatmaps else 0,
-        sensed=int(context.senses),
         remembered=context.memory_grid**2,
     )
 
@@ -357,6 +360,11 @@ def check_parts(model: Any, params: ActionModelParams) -> None:
     if params.extra_layers and (model.language.source or model.tuning.lora or params.lora):
         raise ValueError(
             "extra_layers is for language models that are trained whole: set it to 0 with language.source or lora"
+        )
+    if params.fresh_language and (model.language.source or "language" not in parts):
+        raise ValueError(
+            "fresh_language is for language models that are trained whole: set it to false with language.source, "
+            "or where language does not train"
         )
     if params.lora is not None and model.tuning.lora is not None:
         raise ValueError("the model has adapters already (tuning.lora): leave lora null to train those")

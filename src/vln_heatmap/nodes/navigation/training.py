@@ -31,7 +31,7 @@ class DialogueData:
 
     Attributes:
         training: data set of training samples; held_out: of those that validate.
-        weights: [len(training)] relative frequencies of the samples; None = equal.
+        weights: [len(training)] relative frequencies of the samples.
         mixing: whether batches are mixed or of one task each.
         fingerprint: names the data.
     """
@@ -152,7 +152,7 @@ def dialogue_data(
     mark = digest(
         [int(x) for x in table], getattr(features, "fingerprint", ""), mixing.model_dump(mode="json")
     )
-    weights = sets["training"].sample_weights(wanted)
+    weights = sets["training"].sample_weights(wanted) * _by_actions(sets["training"])
     return DialogueData(sets["training"], sets["held_out"], weights, mixing, mark)
 
 
@@ -185,6 +185,18 @@ def _by_task(network: Any, features: Any, dialogues: Sequence[Dialogue], mirror:
             for task, own in sorted(tasks.items())
         }
     )
+
+
+def _by_actions(data: CombineDataset) -> Any:
+    """Relative frequency of every sample within its task: walks by their actions.
+
+    A dialogue's loss is a mean over its actions, so every action counts the same.
+    """
+    parts = []
+    for own in data.datasets:
+        counts = np.array([max(1, len(dialogue.actions)) for dialogue in own.dialogues], float)
+        parts.append(counts / counts.mean() if len(counts) else counts)
+    return np.concatenate(parts)
 
 
 def _turned_points(points: Any) -> Any:

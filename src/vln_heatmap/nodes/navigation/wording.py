@@ -53,17 +53,15 @@ class ViewTokens(NamedTuple):
         current: of a view of the window.
         told: of what stands behind it in a navigation, as its heatmaps' summary.
         remembered: of a remembered view, at most.
-        sensed: of what else is sensed there, right before the reply of a navigation.
     """
 
     current: int
     told: int
     remembered: int
-    sensed: int = 0
 
     def of(self, task: str) -> int:
         """Of a view of the window in a dialogue of a task."""
-        return self.current + (self.told + self.sensed if task == "navigation" else 0)
+        return self.current + (self.told if task == "navigation" else 0)
 
 
 class ActionWords:
@@ -120,6 +118,7 @@ _CHATS = {
     ),
     "paligemma": _Frame("{bos}{}\n", "", "\n", "", IMAGE),
 }
+_COMPACT = _Frame("", "", TURN_START, "", IMAGE)
 
 
 class DialogueWriter:
@@ -158,7 +157,7 @@ class DialogueWriter:
         self.views = views or ViewTokens(params.image_tokens, 0, params.memory_tokens)
         self.image_id, self.memory_id = vocabulary[IMAGE], vocabulary[MEMORY]
         self.end_id, self.pad_id = int(tokenizer.eos_token_id), int(tokenizer.pad_token_id)
-        chat, text = _CHATS[kind], _encode
+        chat, text = _COMPACT if params.chat == "compact" else _CHATS[kind], _encode
         system = chat.system.replace("{bos}", str(tokenizer.bos_token))
         self._system = text(tokenizer, system.format(SYSTEM))
         self._user, self._reply = text(tokenizer, chat.user), text(tokenizer, chat.reply)

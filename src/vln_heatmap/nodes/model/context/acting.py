@@ -138,9 +138,11 @@ def _show(
         features = torch.stack([seen.feature for seen in drawn if seen.feature is not None])
         for span in model.summary_spans(frames[None], features[None], state.instruction, ages[None]):
             state.row.show(span)
-    state.row.say(ids[place + 1 :])
-    for span in model.sense_spans(felt[None]):
-        state.row.show(span)
+    state.row.say(ids[place + 1 : -1])
+    sense = model.feel(felt[None])
+    if sense is not None:
+        state.row.feel(sense[0])
+    state.row.say(ids[-1:])
     state.seen = remember(state.seen, kept, model.action.context.history)
     state.views += 1
 

@@ -110,10 +110,10 @@ def _row(model: ActionDialogue, sample: _Sample) -> tuple[Row, Span | None]:
             row.show(grid_span(fast[shown : shown + 1]))
             if told:
                 row.show(told[shown])
-            if felt:
-                begun += model.writer.between
+            if felt is not None:
+                begun += model.writer.between - 1
                 row.say(sample.ids[place + 1 : begun], sample.labels[place + 1 : begun])
-                row.show(felt[shown])
+                row.feel(felt[shown])
             shown += 1
     row.say(sample.ids[begun:], sample.labels[begun:])
     return row, memory
@@ -127,12 +127,12 @@ def _memory(model: ActionDialogue, sample: _Sample) -> Span:
     return model.memory_span(model.slow(sample.cells[past]), begin - sample.times[past], points)
 
 
-def _senses(model: ActionDialogue, sample: _Sample) -> list[Span]:
-    """A token of what is sensed at each view after the memory; nothing where the model senses nothing, or nothing
-    is to be done."""
+def _senses(model: ActionDialogue, sample: _Sample) -> Tensor | None:
+    """A vector of what is sensed at each view after the memory [M, D]; None where the model senses nothing, or
+    nothing is to be done."""
     if sample.task != "navigation" or len(sample.times) == sample.remembered:
-        return []
-    return model.sense_spans(None if sample.sensed is None else sample.sensed[sample.remembered :])
+        return None
+    return model.feel(None if sample.sensed is None else sample.sensed[sample.remembered :])
 
 
 def _summaries(model: ActionDialogue, sample: _Sample) -> list[Span]:

@@ -57,6 +57,8 @@ class Row:
         ids: of text; visual positions hold 0. labels: ``IGNORED`` where there is no loss.
         block: see ``Prompt``. places: of every token. tokens: of the spans, in order.
         next: where the next text token is placed. turn: replies that ended so far.
+        senses: vectors [D], each of which is added to some text tokens; felt: of every token, the number of its
+        vector, or -1. feeling: the number for the next text token.
     """
 
     end: int
@@ -68,6 +70,9 @@ class Row:
     tokens: list[Tensor] = field(default_factory=list)
     next: int = 0
     turn: int = 0
+    senses: list[Tensor] = field(default_factory=list)
+    felt: list[int] = field(default_factory=list)
+    feeling: int = -1
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -81,6 +86,14 @@ class Row:
         self.places += [(n, n, n) for n in range(self.next, self.next + len(ids))]
         self.next += len(ids)
         self.turn += ids.count(self.end)
+        for token in ids:
+            self.felt.append(self.feeling)
+            self.feeling = -1 if token == self.end else self.feeling
+
+    def feel(self, sense: Tensor) -> None:
+        """Add a vector [D] to all text from here to the end of the reply."""
+        self.feeling = len(self.senses)
+        self.senses.append(sense)
 
     def show(self, span: Span) -> None:
         """Add visual tokens."""
@@ -88,6 +101,7 @@ class Row:
         self.ids += [0] * count
         self.labels += [IGNORED] * count
         self.block += [self.turn] * count
+        self.felt += [-1] * count
         self.tokens.append(span.tokens)
         if self.spatial:
             self.places += [tuple(p) for p in (span.places + self.next).tolist()]
@@ -105,7 +119,7 @@ class Row:
         gone = len(self) - length
         if gone < 0 or any(b != CAUSAL for b in self.block[length:]) or self.end in self.ids[length:]:
             raise ValueError(f"only text of an open reply can be taken back, got {gone} tokens")
-        for column in (self.ids, self.labels, self.block, self.places):
+        for column in (self.ids, self.labels, self.block, self.places, self.felt):
             del column[length:]
         self.next -= gone
 
@@ -115,8 +129,9 @@ class Batch:
     """Rows, or what of them has not been read, padded on the left.
 
     Attributes:
-        ids, labels, block: int64 [B, S]; attention, visual: bool [B, S]; places: int64 [3, B, S].
+        ids, labels, block, felt: int64 [B, S]; attention, visual: bool [B, S]; places: int64 [3, B, S].
         tokens: those at the visual positions, row by row [V, D]; None if there are none.
+        senses: those of all rows [F, D], which ``felt`` counts; None if there are none.
     """
 
     ids: Tensor
@@ -125,7 +140,9 @@ class Batch:
     attention: Tensor
     visual: Tensor
     places: Tensor
+    felt: Tensor
     tokens: Tensor | None
+    senses: Tensor | None
 
 
 def batched(rows: Sequence[Row], starts: Sequence[int], device: torch.device | str = "cpu") -> Batch:
@@ -139,6 +156,8 @@ def batched(rows: Sequence[Row], starts: Sequence[int], device: torch.device | s
                 target[length - (len(column) - start) :] = column[start:]
         return out
 
+    firsts = np.cumsum([0, *(len(row.senses) for row in rows)]).tolist()  # of each row's senses among all
+    felt = [[n + first if n >= 0 else n for n in row.felt] for row, first in zip(rows, firsts, strict=False)]
     block = stacked([row.block for row in rows], CAUSAL)
     arrays = {
         "ids": stacked([row.ids for row in rows], 0),
@@ -146,11 +165,17 @@ def batched(rows: Sequence[Row], starts: Sequence[int], device: torch.device | s
         "block": block,
         "attention": stacked([[1] * len(row) for row in rows], 0).astype(bool),
         "visual": block != CAUSAL,
+        "felt": stacked(felt, -1),
         "places": np.stack([stacked([[p[i] for p in row.places] for row in rows], 0) for i in range(3)]),
     }
     tokens = [t for row, start in zip(rows, starts, strict=True) for t in _unread(row, start)]
     tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
-    return Batch(**tensors, tokens=torch.cat(tokens) if tokens else None)
+    senses = [sense for row in rows for sense in row.senses]
+    return Batch(
+        **tensors,
+        tokens=torch.cat(tokens) if tokens else None,
+        senses=torch.stack(senses) if senses else None,
+    )
 
 
 def _unread(row: Row, start: int) -> list[Tensor]:

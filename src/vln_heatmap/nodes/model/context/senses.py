@@ -1,7 +1,7 @@
-"""What a robot senses beside the picture, told in one token a view: how near things are, and where it has come.
+"""What a robot senses beside the picture at a view: how near things are, and where it has come.
 
-The token is the last one before a reply, so that the first action is read off it, as off the state token of
-pi0 (arXiv:2410.24164).
+One vector a view, added to the last token before the reply and to the reply's own: so every action is read off it
+directly, and later turns find it where the actions are.
 
 Invariant: what is sensed at a view depends on its own depth and on the poses up to it, counted from the episode's
 start; so training, which has whole walks, and the running agent sense the same.
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from vln_heatmap.params.navigation_model import ContextParams
 
 _HIDDEN = 128
+_QUIET = 0.4  # of the usual initial weights, so that words are still heard
 #: Numbers of ``odometry``.
 ODOMETRY = 8
 #: Those that change their sign in a mirror.
@@ -102,18 +103,20 @@ def mirrored(senses: NDArray[np.float32], params: ContextParams) -> NDArray[np.f
 
 
 class Senses(nn.Module):
-    """A token of what is sensed at each view.
+    """A vector of what is sensed at each view.
 
     Args:
         params: what that is.
-        width: channels D of the tokens.
+        width: channels D of the tokens that it is added to.
     """
 
     def __init__(self, params: ContextParams, width: int) -> None:
         super().__init__()
         numbers = params.ranges**2 + ODOMETRY * params.odometry
         self.read = nn.Sequential(nn.Linear(numbers, _HIDDEN), nn.GELU(), nn.Linear(_HIDDEN, width))
+        with torch.no_grad():
+            self.read[-1].weight.mul_(_QUIET)
 
     def forward(self, sensed: Tensor) -> Tensor:
-        """What is sensed at N views [N, n] as tokens [N, 1, D]."""
-        return self.read(sensed.to(next(self.parameters()).dtype))[:, None]
+        """Of what is sensed at N views [N, n]: [N, D]."""
+        return self.read(sensed.to(next(self.parameters()).dtype))

@@ -84,7 +84,7 @@ class DialogueState:
     def bytes(self) -> int:
         """Memory that the dialogue takes, beside that of the model."""
         views = {id(view): view for view in (*self.seen, *self.memory, *self.window)}
-        spans = sum(t.numel() * t.element_size() for t in self.row.tokens)
+        spans = sum(t.numel() * t.element_size() for t in (*self.row.tokens, *self.row.senses))
         return self.cache.bytes + spans + sum(view.bytes for view in views.values())
 
 
