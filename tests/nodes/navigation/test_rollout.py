@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
+from mortal_world import MEMORY, MortalWorld
 from navigation_world import HOUSE, PARAMS, MemoryStore, Scripted, episodes
 
 from vln_heatmap.nodes.navigation.policy import (
@@ -60,6 +62,18 @@ def test_company_changes_nothing(change):
 def test_processes_change_nothing():
     records = walked(RandomActions(), PARAMS.model_copy(update={"workers": 2}), chosen=episodes()[2:4])
     assert records == walked(RandomActions())[2:4]
+
+
+def test_episodes_of_a_process_that_died_are_walked_again(tmp_path, monkeypatch, caplog):
+    params, chosen = PARAMS.model_copy(update={"workers": 2}), episodes()[2:4]
+    entrants = {"it": Entrant(Scripted([FORWARD, TURN_LEFT, STOP]), chosen)}
+    monkeypatch.setenv(MEMORY, str(tmp_path / "died"))
+    found = roll_out(entrants, MemoryStore(), params, world=MortalWorld)["it"]
+    assert [message for message in caplog.messages if "has died (1 of at most 3)" in message]
+    assert found == walked(Scripted([FORWARD, TURN_LEFT, STOP]), chosen=chosen)
+    monkeypatch.setenv(MEMORY, "")
+    with pytest.raises(BrokenProcessPool):
+        roll_out(entrants, MemoryStore(), params, world=MortalWorld)
 
 
 def test_what_is_finished_is_not_walked_again():

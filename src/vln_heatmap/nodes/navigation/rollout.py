@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -25,6 +27,8 @@ from vln_heatmap.nodes.navigation.worlds import EpisodeRecord, World, Worlds, op
 from vln_heatmap.params import HouseParams
 from vln_heatmap.params.navigation import NavigationParams
 
+_LOSSES = 3  # processes of simulators that may die, such as of an error in a graphics driver
+logger = logging.getLogger(__name__)
 #: Parameters that decide what an episode's record holds.
 _CONTENT = {"seed", "success_distance", "max_steps", "depth", "simulator", "camera", "agent"}
 
@@ -73,6 +77,7 @@ def roll_out(
         By name, a record per episode in the order of the episodes.
     """
     found = {name: _stored(entrant, store, params) for name, entrant in entrants.items()}
+    lost = 0  # simulators
     total, done = sum(len(e.episodes) for e in entrants.values()), sum(map(len, found.values()))
     with (
         closing(open_worlds(params, house or params.episodes.house, world)) as worlds,
@@ -81,7 +86,8 @@ def roll_out(
         for name, group in _groups(entrants, found, params.slots):
             progress.set_postfix_str(name)
             policy, by_id = entrants[name].policy, {episode.id: episode for episode in group}
-            for record in walk_together(worlds, group, policy, seed=params.seed):
+            records, lost = _walked(worlds, group, policy, params.seed, lost)
+            for record in records:
                 store.note(record_key(by_id[record.id], policy, params), record.as_json())
                 found[name][record.id] = record
                 progress.update()
@@ -114,6 +120,28 @@ def record_key(episode: NavigationEpisode, policy: Policy, params: NavigationPar
 
 def _hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _walked(
+    worlds: Worlds, group: Sequence[NavigationEpisode], policy: Policy, seed: int, lost: int
+) -> tuple[list[EpisodeRecord], int]:
+    """Records of a group, which is walked again where a simulator's process has died; and how many have by now.
+
+    Raises:
+        BrokenProcessPool: more than ``_LOSSES`` have.
+    """
+    while True:
+        try:
+            return walk_together(worlds, group, policy, seed=seed), lost
+        except BrokenProcessPool:
+            lost += 1
+            if lost > _LOSSES:
+                raise
+            logger.warning(
+                "a simulator's process has died (%d of at most %d): walking %d episodes again",
+                *(lost, _LOSSES, len(group)),
+            )
+            worlds.renew()
 
 
 def walk_together(

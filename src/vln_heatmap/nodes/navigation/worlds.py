@@ -180,6 +180,9 @@ class Worlds(Protocol):
     def records(self) -> list[EpisodeRecord]:
         """What became of each."""
 
+    def renew(self) -> None:
+        """Open the simulators anew; episodes in progress are lost."""
+
     def close(self) -> None:
         """Free the simulators."""
 
@@ -214,6 +217,9 @@ class LocalWorlds:
     def records(self) -> list[EpisodeRecord]:
         return [world.record() for world in self._worlds]
 
+    def renew(self) -> None:
+        self.close()
+
     def close(self) -> None:
         self._worlds = []
         self._scenes.close()
@@ -232,13 +238,21 @@ class ParallelWorlds:
     def __init__(
         self, params: NavigationParams, house: HouseParams, *, workers: int, world: type[World] = World
     ) -> None:
-        given = (params, house, world)
-        self._pools = [
-            ProcessPoolExecutor(1, WorkerContext(), initializer=_begin_process, initargs=given)
-            for _ in range(workers)
-        ]
+        self._given, self._workers = (params, house, world), workers
+        self._open()
         self._places: list[int] = []  # worker of each episode
         self._homes: dict[SceneSource, int] = {}
+
+    def _open(self) -> None:
+        self._pools = [
+            ProcessPoolExecutor(1, WorkerContext(), initializer=_begin_process, initargs=self._given)
+            for _ in range(self._workers)
+        ]
+
+    def renew(self) -> None:
+        """New processes in place of those that there are, whose episodes are lost."""
+        self.close()
+        self._open()
 
     def begin(self, episodes: Sequence[NavigationEpisode], *, expert: bool) -> list[Observation]:
         for episode in episodes:
