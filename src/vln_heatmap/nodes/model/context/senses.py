@@ -113,9 +113,10 @@ class Senses(nn.Module):
     def __init__(self, params: ContextParams, width: int) -> None:
         super().__init__()
         numbers = params.ranges**2 + ODOMETRY * params.odometry
-        self.read = nn.Sequential(nn.Linear(numbers, _HIDDEN), nn.GELU(), nn.Linear(_HIDDEN, width))
+        first, last = nn.Linear(numbers, _HIDDEN), nn.Linear(_HIDDEN, width)
         with torch.no_grad():
-            self.read[-1].weight.mul_(_QUIET)
+            last.weight.mul_(_QUIET)
+        self.read = nn.Sequential(first, nn.GELU(), last)
 
     def forward(self, sensed: Tensor) -> Tensor:
         """Of what is sensed at N views [N, n]: [N, D]."""
