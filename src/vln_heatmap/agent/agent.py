@@ -46,13 +46,16 @@ class VLNAgent:
         self._steps: int | None = None  # taken in this episode; None if there is none
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, *, device: str = "cpu", max_steps: int = 500) -> VLNAgent:
+    def from_checkpoint(
+        cls, path: str | Path, *, device: str = "cpu", max_steps: int = 500, execute: int | None = 2
+    ) -> VLNAgent:
         """The agent of a trained action dialogue.
 
         Args:
             path: checkpoint folder.
             device: torch device.
             max_steps: actions after which the agent stops by itself.
+            execute: actions of a reply that are done before it looks again; None = all.
 
         Raises:
             MissingCheckpointError, CorruptCheckpointError, CheckpointMismatchError: as they say.
@@ -60,7 +63,7 @@ class VLNAgent:
         from vln_heatmap.datasets.checkpoint import Checkpoint
         from vln_heatmap.nodes.navigation.dialogue_policy import dialogue_policies
 
-        make = dialogue_policies(Checkpoint.open(path, made_by="navigation"), device=device)
+        make = dialogue_policies(Checkpoint.open(path, made_by="navigation"), device=device, execute=execute)
         return cls(make(), max_steps=max_steps)
 
     @property

@@ -82,6 +82,9 @@ class NavigationParams(Params):
 
     seed: int = Field(0, ge=0, lt=2**32, description="of policies that draw, of shuffling, of the bootstrap")
     success_distance: float = Field(1.5, gt=0, le=10, description="metres to the goal that count as there")
+    execute: int = Field(
+        2, ge=1, le=64, description="actions of a model's reply that are done before it looks again"
+    )
     max_steps: int = Field(120, ge=1, le=10_000, description="actions after which an episode is ended")
     slots: int = Field(8, ge=1, le=256, description="episodes that are walked at once")
     workers: int = Field(2, ge=0, le=256, description="processes that simulate; 0 = this one")

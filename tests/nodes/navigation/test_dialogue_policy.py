@@ -36,8 +36,9 @@ class Talker:
     def start(self, instruction):
         return SimpleNamespace(instruction=instruction, shown=[], points=[], turn=0)
 
-    def observe_all(self, states, frames, features, *, depths, tracks, points):
+    def observe_all(self, states, frames, features, *, depths, tracks, points, done):
         self.together.append(len(states))
+        self.done = list(done)
         for number, state in enumerate(states):
             state.shown.append(int(frames[number].mean()))
             state.points.append(None if points is None else points[number])
@@ -71,6 +72,19 @@ def test_a_view_is_shown_once_for_each_reply_of_any_length():
     assert acted(walker, range(10, 17)) == [1, 1, 2, 1, 3, 1, 0]
     assert walker._episodes[0].state.shown == [10, 14, 15]  # frames by what was done before
     assert walker.notes() == [{"said": [[1, 1, 2, 1], [3], [1, 0]]}]
+
+
+def test_of_a_reply_so_many_actions_are_done_and_the_dialogue_is_told_which():
+    walker = policy([[1, 1, 2, 1], [3], [2, 0]], execute=2)
+    walker.reset(["go"], seeds=[0])
+    assert acted(walker, [10, 11]) == [1, 1]
+    assert walker.dialogue.done == [None]
+    assert acted(walker, [12]) == [3]
+    assert walker.dialogue.done == [[1, 1]]
+    assert acted(walker, [13, 14]) == [2, 0]
+    assert walker._episodes[0].state.shown == [10, 12, 13]
+    assert walker.notes() == [{"said": [[1, 1], [3], [2, 0]]}]
+    assert policy([[1]], execute=2).fingerprint != policy([[1]]).fingerprint
 
 
 def test_what_was_not_done_is_not_in_the_history():

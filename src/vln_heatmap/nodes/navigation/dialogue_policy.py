@@ -44,6 +44,7 @@ class DialoguePolicy:
         fingerprint: of its weights and settings.
         points: see ``Points``.
         cached: whether what was read before is kept; the actions are the same.
+        execute: so many actions of a reply are done before the next view is shown; None = all.
     """
 
     needs_expert = False
@@ -57,9 +58,12 @@ class DialoguePolicy:
         fingerprint: str,
         points: Points | None = None,
         cached: bool = True,
+        execute: int | None = None,
     ) -> None:
+        self.execute = execute
         self.dialogue, self.encoder, self.resolution = dialogue, encoder, resolution
-        self.fingerprint, self.points, self.cached = fingerprint, points, cached
+        self.fingerprint = fingerprint if execute is None else f"{fingerprint} execute {execute}"
+        self.points, self.cached = points, cached
         self._episodes: list[_Episode] = []
 
     def reset(self, instructions: Sequence[str], *, seeds: Sequence[int]) -> None:
@@ -96,19 +100,29 @@ class DialoguePolicy:
             "depths": [view.depth for view in seen],
             "tracks": [_track(episode.track) for episode in episodes],
             "points": points,
+            "done": [episode.replies[-1] if episode.replies else None for episode in episodes],
         }
         states = self.dialogue.observe_all(states, arrays["frames"], arrays["features"], **given)
         replies = self.dialogue.act_all(states, cached=self.cached)
         for episode, state, reply in zip(episodes, states, replies, strict=True):
-            said = until_stop(reply)
+            said = self._chosen(reply)
             if not said:
                 raise ValueError("a dialogue must answer a view with at least one action, got none")
             episode.state, episode.left = state, list(said)
             episode.replies.append(list(said))
 
+    def _chosen(self, reply: Sequence[int]) -> list[int]:
+        """What of a reply is done."""
+        return until_stop(reply)[: self.execute]
+
 
 def dialogue_policies(
-    checkpoint: Any, *, device: str = "cpu", hfov: float = 90.0, cached: bool = True
+    checkpoint: Any,
+    *,
+    device: str = "cpu",
+    hfov: float = 90.0,
+    cached: bool = True,
+    execute: int | None = None,
 ) -> Callable[[], DialoguePolicy]:
     """What makes policies of a trained action dialogue, all of which share its weights.
 
@@ -116,7 +130,7 @@ def dialogue_policies(
         checkpoint: ``Checkpoint`` of an ``ActionDialogue``.
         device: torch device.
         hfov: of the camera in degrees; for memory that is pruned by depth and pose.
-        cached: see ``DialoguePolicy``.
+        cached, execute: see ``DialoguePolicy``.
 
     Raises:
         CheckpointMismatchError: it is of something else, or of another version.
@@ -135,17 +149,23 @@ def dialogue_policies(
         fingerprint=weights_fingerprint(checkpoint),
         points=partial(seen_points, hfov=hfov, grid=grid) if given else None,
         cached=cached,
+        execute=execute,
     )
 
 
-def trained_policies(checkpoint: Any, before: Any = None) -> dict[str, DialoguePolicy]:
+def trained_policies(
+    checkpoint: Any, before: Any = None, *, execute: int | None = None
+) -> dict[str, DialoguePolicy]:
     """The policy of a checkpoint as "model", and that of the stage before as "before_cotraining".
 
     Args:
         checkpoint, before: ``Checkpoint`` of an ``ActionDialogue``; ``before`` may be missing.
+        execute: see ``DialoguePolicy``.
     """
     named = {"model": checkpoint, "before_cotraining": before}
-    return {name: dialogue_policies(each)() for name, each in named.items() if each is not None}
+    return {
+        name: dialogue_policies(each, execute=execute)() for name, each in named.items() if each is not None
+    }
 
 
 def weights_fingerprint(checkpoint: Any) -> str:

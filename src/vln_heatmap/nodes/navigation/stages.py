@@ -15,6 +15,7 @@ from vln_heatmap.nodes.navigation.dialogue_policy import DialoguePolicy, trained
 from vln_heatmap.nodes.navigation.training import train_cotraining, train_navigation
 from vln_heatmap.nodes.navigation.videos import predicted_heat
 from vln_heatmap.nodes.training.state import digest
+from vln_heatmap.params.navigation import NavigationParams
 from vln_heatmap.params.navigation_training import NavigationTrainingParams
 
 #: Checkpoint {state_dict, meta}, history of the run, and the same as a page of HTML.
@@ -95,9 +96,9 @@ def cotraining_stage(
     )
 
 
-def open_students(cotrained: Any, navigation: Any) -> dict[str, DialoguePolicy]:
+def open_students(cotrained: Any, navigation: Any, params: NavigationParams) -> dict[str, DialoguePolicy]:
     """The policies that walk: "model" of the second stage, "before_cotraining" of the first."""
-    return trained_policies(cotrained, navigation)
+    return trained_policies(cotrained, navigation, execute=params.execute)
 
 
 def open_drawer(finetuned: Any) -> Any:

@@ -98,7 +98,9 @@ def closed_loop(before: str) -> Pipeline:
         [
             node(plan_episodes, OWN, episodes, name="plan_episodes"),
             node(walk_baselines, [episodes, store, OWN], baselines, name="walk_baselines"),
-            node(open_students, ["cotrained_model", before], "navigation_policies", name="open_students"),
+            node(
+                open_students, ["cotrained_model", before, OWN], "navigation_policies", name="open_students"
+            ),
             node(walk_model, [episodes, "navigation_policies", store, OWN], records, name="walk_model"),
             node(measure_navigation, [OWN, baselines, records], outputs, name="measure_navigation"),
             node(draw_navigation, results, "navigation_figure", name="draw_navigation"),
