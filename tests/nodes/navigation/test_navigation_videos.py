@@ -132,7 +132,7 @@ def test_without_rerun_there_are_no_recordings_and_one_word(walks, opened, monke
     for _ in range(2):
         files = EpisodeFilm(*opened, episodes()[0], walks["still"][0], params).files("x")
         assert list(files) == ["x.mp4"]
-    assert caplog.text.count("vln_heatmap[rerun]") == 1
+    assert caplog.text.count("pip install rerun-sdk") == 1
 
 
 def test_a_rerun_recording_is_written(walks, opened):

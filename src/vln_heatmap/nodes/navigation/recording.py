@@ -35,7 +35,7 @@ def rerun_recording(film: EpisodeFilm, moments: Sequence[Moment], name: str) -> 
         import rerun
     except ImportError as error:
         if "rerun" not in _TOLD:
-            logger.warning('no Rerun recordings: %s (pip install "vln_heatmap[rerun]")', error)
+            logger.warning("no Rerun recordings: %s (pip install rerun-sdk)", error)
             _TOLD.add("rerun")
         return None
     with tempfile.TemporaryDirectory() as folder:
