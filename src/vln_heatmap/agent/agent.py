@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from vln_heatmap.nodes.navigation.policy import Observation, Policy
+from vln_heatmap.params.navigation import EXECUTE
 from vln_heatmap.simulation.simulators.base import ACTION_NAMES, STOP
 
 #: Longest instruction in characters, and the largest side of an image in pixels.
@@ -47,7 +48,7 @@ class VLNAgent:
 
     @classmethod
     def from_checkpoint(
-        cls, path: str | Path, *, device: str = "cpu", max_steps: int = 500, execute: int | None = 2
+        cls, path: str | Path, *, device: str = "cpu", max_steps: int = 500, execute: int | None = EXECUTE
     ) -> VLNAgent:
         """The agent of a trained action dialogue.
 

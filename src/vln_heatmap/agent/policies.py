@@ -10,8 +10,8 @@ from collections.abc import Callable
 from vln_heatmap.datasets.checkpoint import Checkpoint
 from vln_heatmap.nodes.navigation.dialogue_policy import dialogue_policies
 from vln_heatmap.nodes.navigation.policy import ForwardOnly, Policy, RandomActions
+from vln_heatmap.params.navigation import EXECUTE
 
-_EXECUTE = 2  # actions of a reply that are done before a model looks again
 Maker = Callable[[], Policy]
 
 
@@ -20,7 +20,7 @@ def _model(checkpoint: str | None) -> Maker:
         raise ValueError(
             "the policy 'model' needs the folder of a checkpoint that the navigation stage has made"
         )
-    return dialogue_policies(Checkpoint.open(checkpoint, made_by="navigation"), execute=_EXECUTE)
+    return dialogue_policies(Checkpoint.open(checkpoint, made_by="navigation"), execute=EXECUTE)
 
 
 #: By name: given a checkpoint, what makes each session's policy.

@@ -16,6 +16,8 @@ from vln_heatmap.params.simulation import (
     SimulatorName,
 )
 
+#: Actions of a model's reply that are done before it looks again, here and on a robot.
+EXECUTE = 2
 Metres = Annotated[float, Field(gt=0, le=100)]
 
 
@@ -83,7 +85,7 @@ class NavigationParams(Params):
     seed: int = Field(0, ge=0, lt=2**32, description="of policies that draw, of shuffling, of the bootstrap")
     success_distance: float = Field(1.5, gt=0, le=10, description="metres to the goal that count as there")
     execute: int = Field(
-        2, ge=1, le=64, description="actions of a model's reply that are done before it looks again"
+        EXECUTE, ge=1, le=64, description="actions of a model's reply that are done before it looks again"
     )
     max_steps: int = Field(120, ge=1, le=10_000, description="actions after which an episode is ended")
     slots: int = Field(8, ge=1, le=256, description="episodes that are walked at once")

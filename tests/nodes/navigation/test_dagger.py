@@ -150,15 +150,22 @@ def test_a_perturbed_walk_is_what_was_done_and_what_the_expert_wanted(tmp_path):
     names = sorted(store)
     assert [name.split("_")[0] for name in names] == ["expert", "perturbed"]
     walk = store.load(names[1])
-    facts = walk.metadata[CORRECTED]
-    assert list(walk.frames["action"][: len(facts["actions"])]) == facts["actions"]
-    wrong = [a != b for a, b in zip(facts["actions"], facts["expert"], strict=True)]
+    episode = make_episodes(PARAMS.dagger.episodes, PARAMS)[1]
+    sim, _ = open_scene(episode.scene, PARAMS, PARAMS.dagger.episodes.house)
+    try:
+        lived = perturbed_walk(sim, episode, PARAMS, how)
+    finally:
+        sim.close()
+    facts, actions = walk.metadata[CORRECTED], tuple(walk.frames["action"])
+    assert (actions, tuple(facts["expert"])) == (lived.actions, lived.expert)
+    wrong = [a != b for a, b in zip(actions, facts["expert"], strict=True)]
     assert any(wrong)
-    assert facts["actions"][-1] == facts["expert"][-1] == 0
+    assert actions[-1] == facts["expert"][-1] == 0
     turns = [
         turn for dialogue in sequence_dialogues(walk, DialogueParams(), SOURCES) for turn in dialogue.turns
     ]
     assert [action for turn in turns for action in turn.wanted] == facts["expert"]
+    assert tuple(action for turn in turns for action in turn.actions) == actions
     assert all(len(turn.actions) == 4 for turn in turns[:-1])
 
 

@@ -105,15 +105,11 @@ class DialoguePolicy:
         states = self.dialogue.observe_all(states, arrays["frames"], arrays["features"], **given)
         replies = self.dialogue.act_all(states, cached=self.cached)
         for episode, state, reply in zip(episodes, states, replies, strict=True):
-            said = self._chosen(reply)
+            said = until_stop(reply)[: self.execute]
             if not said:
                 raise ValueError("a dialogue must answer a view with at least one action, got none")
             episode.state, episode.left = state, list(said)
             episode.replies.append(list(said))
-
-    def _chosen(self, reply: Sequence[int]) -> list[int]:
-        """What of a reply is done."""
-        return until_stop(reply)[: self.execute]
 
 
 def dialogue_policies(

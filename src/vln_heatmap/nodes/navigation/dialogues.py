@@ -28,7 +28,7 @@ from vln_heatmap.simulation.scene import STRUCTURE, Instance
 from vln_heatmap.simulation.simulators.base import STOP
 
 #: Kind of the instruction of a walk at each of whose steps an expert said what it would do, and key of that in
-#: the metadata: ``said`` (replies; none = cut anew), ``actions`` (all of them, if so) and ``expert``.
+#: the metadata: ``expert``, an action a step, and ``said``, the replies (left out: cut anew).
 CORRECTED = "corrected"
 #: How a thing is named as the goal of a walk.
 GOAL_PHRASES = ("go to {}", "walk to {} and stop", "walk towards {}", "find {}", "stop at {}")
@@ -109,10 +109,11 @@ def corrected_dialogues(sequence: Any, params: DialogueParams) -> list[Dialogue]
     Raises:
         KeyError: another sequence.
     """
-    facts = sequence.metadata[CORRECTED]
-    text = sequence.metadata["instructions"][0]["text"]
-    said: Sequence[Sequence[int]] = facts["said"] or replies(facts["actions"], params.actions_per_turn)
-    return rollout_dialogues(said, text, sequence.id, params, expert=facts["expert"])
+    facts, text = sequence.metadata[CORRECTED], sequence.metadata["instructions"][0]["text"]
+    expert: list[int] = facts["expert"]
+    done = [int(action) for action in sequence.frames["action"][: len(expert)]]  # a last view may follow
+    said: Sequence[Sequence[int]] = facts.get("said") or replies(done, params.actions_per_turn)
+    return rollout_dialogues(said, text, sequence.id, params, expert=expert)
 
 
 def sequence_dialogues(

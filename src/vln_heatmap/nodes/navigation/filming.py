@@ -180,8 +180,7 @@ def _walked(sim: Simulator, film: Film, params: NavigationParams) -> Film:
     if film.perturbed is None:
         return film
     walk = perturbed_walk(sim, film.perturbed[0], params, film.perturbed[1])
-    facts = {"said": [], "actions": list(walk.actions), "expert": list(walk.expert)}
-    details = {**film.details, CORRECTED: facts}
+    details = {**film.details, CORRECTED: {"expert": list(walk.expert)}}
     return replace(film, actions=walk.actions, stopped=walk.stopped, details=details)
 
 
