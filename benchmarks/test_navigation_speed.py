@@ -33,13 +33,17 @@ GRID = 7  # memory tokens along a side of a view, where they are pruned
 
 
 def make(**changes: Any) -> ActionDialogue:
-    """The default preset's model, which always says whole replies."""
+    """The navigation stage's model at its default size, which always says whole replies."""
     conf = OmegaConfigLoader(str(ROOT / "conf"), base_env="base", default_run_env="base")
-    params = ModelParams.model_validate(conf["parameters"]["model"])
+    params, own = (
+        ModelParams.model_validate(conf["parameters"]["model"]),
+        conf["parameters"]["navigation_training"],
+    )
     encoder = make_encoder(params.encoder)
     tokenizer = train_tokenizer([INSTRUCTION, "the door to the left"], 320)
     heatmap_model = make_model(params, tokenizer, groups=encoder.groups, extra=encoder.extra)
-    model = ActionDialogue(heatmap_model, ActionModelParams.model_validate(changes), DialogueParams()).eval()
+    action = ActionModelParams.model_validate(own["model"] | changes)
+    model = ActionDialogue(heatmap_model, action, DialogueParams(**own["data"]["dialogue"])).eval()
     ends = torch.tensor([model.writer.end_id, *model.writer.actions.ids[0]])
     plain = model.language.logits
     model.language.logits = lambda hidden: plain(hidden).index_fill(-1, ends, -1e9)  # type: ignore[method-assign]
@@ -73,9 +77,13 @@ def episode(model: ActionDialogue, turns: int, *, cached: bool = True) -> Episod
     frames, features = views(model, 16)
     state: DialogueState = model.start(INSTRUCTION)
     run = Episode([], [], [], [])
+    depth = np.random.default_rng(1).uniform(0.3, 5, (128, 128)).astype(np.float32)
+    poses = np.tile(np.eye(4), (ACTIONS * turns, 1, 1))  # straight on
+    poses[:, 2, 3] = 0.25 * np.arange(ACTIONS * turns)
     for turn in range(turns):
         start = time.process_time()
-        model.observe(state, frames[turn % 16], features[turn % 16])
+        track = poses[: ACTIONS * turn + 1]
+        model.observe(state, frames[turn % 16], features[turn % 16], depth=depth, track=track)
         said = model.act(state, cached=cached)
         run.seconds.append((time.process_time() - start) / len(said))
         run.held.append(state.bytes)
