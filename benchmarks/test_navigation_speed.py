@@ -35,10 +35,8 @@ GRID = 7  # memory tokens along a side of a view, where they are pruned
 def make(**changes: Any) -> ActionDialogue:
     """The navigation stage's model at its default size, which always says whole replies."""
     conf = OmegaConfigLoader(str(ROOT / "conf"), base_env="base", default_run_env="base")
-    params, own = (
-        ModelParams.model_validate(conf["parameters"]["model"]),
-        conf["parameters"]["navigation_training"],
-    )
+    own = conf["parameters"]["navigation_training"]
+    params = ModelParams.model_validate(conf["parameters"]["model"])
     encoder = make_encoder(params.encoder)
     tokenizer = train_tokenizer([INSTRUCTION, "the door to the left"], 320)
     heatmap_model = make_model(params, tokenizer, groups=encoder.groups, extra=encoder.extra)
