@@ -47,8 +47,8 @@ class MadeUp:
             "points": np.tile(rng.uniform(-3, 3, (1, 4, 4, 3)).astype(np.float32), (length, 1, 1, 1)),
         }
 
-    def read(self, name: str, frames: Iterable[int]) -> NDArray[Any]:
-        return self.arrays[name][list(frames)]
+    def read(self, name: str, frames: Iterable[int] | None = None) -> NDArray[Any]:
+        return self.arrays[name] if frames is None else self.arrays[name][list(frames)]
 
 
 class SignPosts(MadeUp):

@@ -114,7 +114,7 @@ def test_in_a_mirror_left_is_right_in_pictures_words_and_actions() -> None:
     assert [turn.actions for turn in mirrored.turns] == [(3, 1), (2, 0)]
     assert [turn.wanted for turn in mirrored.turns] == [(2, 1), (2, 0)]
     assert mirror_image(mirrored) == seen
-    sides = {"sides": lambda sequence, frames, start: np.array([[frame - start, 1.0] for frame in frames])}
+    sides = {"sides": lambda sequence, dialogue: np.array([[frame, 1.0] for frame in dialogue.frames])}
     swap = {"sides": lambda rows: -rows}
     features = {"walk": Striped()}
     data = VLNActionDataset((seen, asked), features, WRITER, derived=sides, mirror=1.0, mirrored=swap)

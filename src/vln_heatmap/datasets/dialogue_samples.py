@@ -31,7 +31,7 @@ _TASKS = get_args(Task)
 _LISTS = ("input_ids", "labels", "task", "instruction", "memory_count")
 
 Sample = dict[str, Any]
-Derive = Callable[[Any, list[int], int], NDArray[Any]]
+Derive = Callable[[Any, "Dialogue"], NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -166,8 +166,8 @@ class VLNActionDataset:
         features: by sequence id, something with ``read(name, frames)``, such as ``FrameFeatures``.
         writer: words and tokens.
         arrays: what is read of every frame.
-        derived: by name, what else there is of every frame: a function of such a ``FrameFeatures``, N frames and
-            the episode's first one, which gives [N, ...].
+        derived: by name, what else there is: a function of such a ``FrameFeatures`` and a dialogue, which gives
+            an array with a row for each frame, or each step, of it.
         mirror: share of the navigation samples that are drawn as in the mirror image of their building.
         mirrored: by name of an array, what a mirror makes of it; by default its last axis is turned round.
     """
@@ -214,7 +214,7 @@ class VLNActionDataset:
         if frames:
             sequence = self.features[dialogue.sequence_id]
             arrays = {name: _read(sequence, name, frames) for name in self.arrays}
-            arrays |= {name: make(sequence, frames, dialogue.start) for name, make in self.derived.items()}
+            arrays |= {name: make(sequence, dialogue) for name, make in self.derived.items()}
         if turned:
             arrays = {name: self.mirrored.get(name, _turned_round)(rows) for name, rows in arrays.items()}
         return {
@@ -261,7 +261,8 @@ def collate(samples: Sequence[Sample], pad_id: int) -> dict[str, Any]:
 
     Returns:
         Tensors ``input_ids``, ``labels``, ``attention_mask`` (bool) [B, L]; ``frames``, ``features`` and other
-        arrays [B, N, ...] with zeros after a row's last frame, ``frame_mask`` (bool) and ``time_ids`` [B, N];
+        arrays [B, N, ...] with zeros after a row's last frame (``derived`` ones may be longer), ``frame_mask``
+        (bool) and ``time_ids`` [B, N];
         ``memory_count`` [B]; and the lists ``task`` and ``instruction``.
 
     Raises:
@@ -299,12 +300,13 @@ def _left(rows: Sequence[NDArray[Any]], length: int, fill: Any) -> NDArray[Any]:
 
 
 def _stacked(name: str, arrays: Sequence[NDArray[Any] | None], rows: int) -> NDArray[Any]:
-    """Arrays [n, ...] as [B, rows, ...], zeros after the end; None is an array of no frames."""
+    """Arrays [n, ...] as [B, rows or more, ...], zeros after the end; None is an array of no frames."""
     given = [array for array in arrays if array is not None and len(array)]
     first = given[0] if given else np.zeros((0,), np.int64)
     if other := [array.shape[1:] for array in given if array.shape[1:] != first.shape[1:]]:
         raise ValueError(f"{name} of a batch must have one size, got {first.shape[1:]} and {other[0]}")
-    stacked = np.zeros((len(arrays), rows, *first.shape[1:]), first.dtype)
+    longest = max([rows, *map(len, given)])
+    stacked = np.zeros((len(arrays), longest, *first.shape[1:]), first.dtype)
     for target, array in zip(stacked, arrays, strict=True):
         if array is not None:
             target[: len(array)] = array

@@ -1,5 +1,6 @@
 """The action dialogue: an agent sees what training saw, cached or not, in bounded memory."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dialogue_world as world
@@ -10,7 +11,8 @@ import torch
 from vln_heatmap.datasets.dialogue_samples import IGNORED, NO_FRAME, Dialogue, Turn
 from vln_heatmap.nodes.model.action_dialogue import ActionDialogue
 from vln_heatmap.nodes.model.context.learning import batch_rows
-from vln_heatmap.nodes.model.context.rows import batched
+from vln_heatmap.nodes.model.context.rows import Row, batched
+from vln_heatmap.nodes.model.context.senses import odometry
 from vln_heatmap.nodes.model.context.state import DialogueState
 from vln_heatmap.nodes.navigation.wording import DialogueWriter
 
@@ -55,9 +57,20 @@ def walk(
     for _ in range(turns):
         points = world.SEQUENCES[sequence].arrays["points"][frame % 40]
         model.observe(state, *view(sequence, frame % 40), **felt(sequence, frame % 40), points=points)
-        said.append(model.act(state, cached=cached))
+        said.append(answer(model, state, frame, cached=cached, sequence=sequence))
         frame += len(said[-1])
     return state, said
+
+
+def answer(
+    model: ActionDialogue, state: DialogueState, frame: int, *, cached: bool = True, sequence: str = "one"
+) -> list[int]:
+    """The whole reply to a view; what is sensed after each of its actions is told."""
+    said = model.act(state, cached=cached)
+    while state.open:
+        model.sense(state, **felt(sequence, (frame + len(said)) % 40))
+        said += model.act(state, cached=cached)
+    return said
 
 
 def test_cached_and_uncached_actions_are_the_same_over_several_windows(model: ActionDialogue) -> None:
@@ -78,19 +91,33 @@ def test_further_layers_change_nothing_before_they_train() -> None:
         assert torch.equal(deep(given).losses, plain(given).losses)
 
 
-def test_every_token_of_a_reply_is_given_what_was_sensed_at_its_view() -> None:
-    model = world.toy_dialogue(context={"odometry": True})
-    rows, _ = batch_rows(model, world.batch(model, world.expert_dialogues()))
-    for row in rows:
-        views = 0
-        for place, (token, label) in enumerate(zip(row.ids, row.labels, strict=True)):
-            if label != IGNORED and row.labels[place - 1] == IGNORED:  # a reply begins
-                assert row.felt[place - 1] == views  # the last token before it
-                views += 1
-            if label != IGNORED and token != model.writer.end_id:
-                assert row.felt[place] == views - 1
-        assert views == len(row.senses)
-        assert row.felt.count(-1) > len(row) / 2
+@pytest.mark.parametrize("words", ["special", "arrows"])
+def test_every_action_is_read_off_what_is_sensed_when_it_is_to_be_done(words: Any) -> None:
+    """The token before each says what is sensed at its frame, and at no other."""
+    params = world.DIALOGUE.model_copy(update={"words": words})
+    model = world.toy_dialogue(context={"odometry": True}, dialogue=params)
+    data = world.dataset(model, world.expert_dialogues())
+    rows, _ = batch_rows(model, data.collate([data[i] for i in range(len(data))]))
+    whole = model.feel(torch.from_numpy(odometry(world.SEQUENCES["one"].arrays["poses"])))  # at each frame
+    for row, dialogue in zip(rows, data.dialogues, strict=True):
+        frame = dialogue.frames[0]
+        for word, place in _said_words(model, row):
+            assert word == dialogue.actions[frame - dialogue.frames[0]]
+            torch.testing.assert_close(row.senses[row.felt[place - 1]], whole[frame])
+            frame += 1
+        assert frame == dialogue.frames[0] + len(dialogue.actions)
+        assert row.felt.count(-1) > len(row) / 3
+
+
+def _said_words(model: ActionDialogue, row: Row) -> Iterator[tuple[int, int]]:
+    """Each action that is learned and the place of its first token."""
+    words, place = model.writer.actions.ids, 0
+    while place < len(row):
+        for action, word in enumerate(words):
+            if row.labels[place] != IGNORED and tuple(row.ids[place : place + len(word)]) == word:
+                yield action, place
+                place += len(word) - 1
+        place += 1
 
 
 def test_new_layers_are_those_of_their_seed_and_words_stay() -> None:
@@ -141,13 +168,16 @@ def test_an_agent_that_does_what_the_expert_did_reads_what_training_read(model: 
             done = turn.actions
             if turn.frame % 4 == 0:  # sometimes it plans other things first
                 model.act(state)
+            for frame in range(turn.frame + 1, turn.frame + len(done)):
+                model.sense(state, **felt("one", frame))
         lived, learned = state.row, rows[window]
         end = len(lived) if state.reply is None else state.reply_at
         assert lived.ids[:end] == learned.ids[:end]
         assert lived.block[:end] == learned.block[:end]
         assert lived.places[:end] == learned.places[:end]
         assert lived.felt[:end] == learned.felt[:end]
-        for sense, wanted in zip(lived.senses, learned.senses, strict=True):
+        count = max(lived.felt[:end]) + 1
+        for sense, wanted in zip(lived.senses[:count], learned.senses[:count], strict=True):
             torch.testing.assert_close(sense, wanted, atol=1e-5, rtol=1e-4)
         mine, theirs = torch.cat(lived.tokens), torch.cat(learned.tokens)
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
@@ -172,6 +202,7 @@ def test_what_was_done_counts_and_not_what_was_planned(model: ActionDialogue) ->
         )
         states.append(state)
     assert states[0].row.ids == states[1].row.ids
+    assert states[0].row.felt == states[1].row.felt
     assert model.act(states[0]) == model.act(states[1])
 
 
@@ -186,7 +217,8 @@ def test_dialogues_side_by_side_say_what_each_would_say_alone(model: ActionDialo
         frame = sum(map(len, said))
         points = world.SEQUENCES[name].arrays["points"][frame]
         states.append(model.observe(state, *view(name, frame), **felt(name, frame), points=points))
-    assert model.act_all(states) == alone
+    first = model.act_all(states)
+    assert [said[: len(own)] for said, own in zip(alone, first, strict=True)] == first
 
 
 def test_the_length_of_a_dialogue_is_that_of_the_row_which_the_model_reads(model: ActionDialogue) -> None:
@@ -311,6 +343,34 @@ def test_acting_needs_a_view_and_observing_needs_an_action() -> None:
     model.act(state)
     with pytest.raises(ValueError, match="observe before"):
         model.act(state)
+
+
+def test_a_reply_goes_on_when_it_is_told_what_is_sensed() -> None:
+    """One view, and an action for each time that something is sensed; other senses, other actions."""
+    model = world.toy_dialogue(context={"ranges": 3, "odometry": True})
+    with torch.no_grad():
+        model.context.senses.read[-1].weight.mul_(50)  # so that they are heard
+    replies = set()
+    for steps in (1, 5, 9, 13, 17, 21):
+        state = model.start(world.INSTRUCTION)
+        model.observe(state, *view("one", 0), **felt("one", 0))
+        said = model.act(state)
+        assert len(said) == 1
+        if state.open:
+            with pytest.raises(ValueError, match="sense before each act"):
+                model.act(state)
+            model.sense(state, **felt("one", steps))
+            said += model.act(state)
+        replies.add(tuple(said))
+    assert len(replies) > 1
+
+
+def test_a_view_after_actions_without_senses_is_refused() -> None:
+    model = world.toy_dialogue(context={"odometry": True})
+    state = model.start(world.INSTRUCTION)
+    model.observe(state, *view("one", 0), **felt("one", 0))
+    with pytest.raises(ValueError, match="2 were done, 1 told"):
+        model.observe(state, *view("one", 2), **felt("one", 2), done=[1, 1])
 
 
 @pytest.mark.parametrize(

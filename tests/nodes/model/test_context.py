@@ -12,6 +12,7 @@ from box_walks import walk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vln_heatmap.datasets.dialogue_samples import Dialogue, Turn
 from vln_heatmap.geometry.projection import unproject
 from vln_heatmap.nodes.model.context.cache import Cache, apart, together
 from vln_heatmap.nodes.model.context.drawing import drawn_from
@@ -114,7 +115,8 @@ def test_points_of_cells_are_those_of_depth_and_pose_and_stored_features_give_th
             arrays = {"depth": depth, "poses": sequence.poses, "hfov": np.array([sequence.camera.hfov])}
             return arrays[name][list(frames)]
 
-    stored = stored_points(Stored(), [frame], 0, cells=2)
+    shown = Dialogue((Turn(frame, (0,)),), "", (), "navigation", "walk")
+    stored = stored_points(Stored(), shown, cells=2)
     np.testing.assert_allclose(stored[0], found, atol=2e-3)  # depth is in millimetres
 
 

@@ -34,7 +34,7 @@ class Talker:
         self.replies, self.together = replies, []
 
     def start(self, instruction):
-        return SimpleNamespace(instruction=instruction, shown=[], points=[], turn=0)
+        return SimpleNamespace(instruction=instruction, shown=[], points=[], turn=0, open=False)
 
     def observe_all(self, states, frames, features, *, depths, tracks, points, done):
         self.together.append(len(states))
@@ -51,6 +51,29 @@ class Talker:
             found.append(list(self.replies[state.turn % len(self.replies)]))
             state.turn += 1
         return found
+
+
+class Feeler(Talker):
+    """The same, but it says an action at a time and is told what is sensed between."""
+
+    def observe_all(self, states, frames, features, *, depths, tracks, points, done):
+        for state in states:
+            state.left = list(self.replies[state.turn % len(self.replies)])
+            state.turn += 1
+            state.felt = []
+        return super().observe_all(
+            states, frames, features, depths=depths, tracks=tracks, points=points, done=done
+        )
+
+    def sense_all(self, states, *, depths, tracks):
+        for state, depth, track in zip(states, depths, tracks, strict=True):
+            state.felt.append((depth, len(track)))
+
+    def act_all(self, states, *, cached):
+        said = [[state.left.pop(0)] if state.left else [] for state in states]
+        for state, actions in zip(states, said, strict=True):
+            state.open = bool(state.left) and actions != [0]
+        return said
 
 
 class Encoder:
@@ -85,6 +108,45 @@ def test_of_a_reply_so_many_actions_are_done_and_the_dialogue_is_told_which():
     assert walker._episodes[0].state.shown == [10, 12, 13]
     assert walker.notes() == [{"said": [[1, 1], [3], [2, 0]]}]
     assert policy([[1]], execute=2).fingerprint != policy([[1]]).fingerprint
+
+
+def feeler(replies, **options) -> DialoguePolicy:
+    return DialoguePolicy(Feeler(replies), Encoder(), resolution=14, fingerprint="feels", **options)
+
+
+def sensing(level: int) -> Observation:
+    depth = np.full((16, 16), float(level), np.float32)
+    return Observation(picture(level).rgb, depth, np.eye(4))
+
+
+def test_what_is_sensed_after_an_action_is_told_before_the_next():
+    walker = feeler([[1, 1, 2, 1], [3], [1, 0]])
+    walker.reset(["go"], seeds=[0])
+    state = walker._episodes[0].state
+    assert [walker.act([sensing(level)], [False])[0] for level in range(10, 14)] == [1, 1, 2, 1]
+    assert [(float(depth.mean()), count) for depth, count in state.felt] == [(11, 2), (12, 3), (13, 4)]
+    assert [walker.act([sensing(level)], [False])[0] for level in range(14, 17)] == [3, 1, 0]
+    assert state.shown == [10, 14, 15]  # as often as one that says all at once
+    assert walker.notes() == [{"said": [[1, 1, 2, 1], [3], [1, 0]]}]
+
+
+def test_of_a_reply_that_goes_on_so_many_actions_are_done():
+    walker = feeler([[1, 1, 2, 1], [3, 3, 3]], execute=2)
+    walker.reset(["go"], seeds=[0])
+    assert [walker.act([sensing(level)], [False])[0] for level in range(10, 14)] == [1, 1, 3, 3]
+    assert walker._episodes[0].state.shown == [10, 12]
+    assert walker.notes() == [{"said": [[1, 1], [3, 3]]}]
+
+
+def test_who_wants_to_say_no_more_is_shown_a_view():
+    walker = feeler([[1], [2]])
+    walker.reset(["go"], seeds=[0])
+    state = walker._episodes[0].state
+    assert walker.act([sensing(10)], [False]) == [1]
+    state.open = True  # but it has nothing more to say
+    assert walker.act([sensing(11)], [False]) == [2]
+    assert state.shown == [10, 11]
+    assert walker.notes() == [{"said": [[1], [2]]}]
 
 
 def test_what_was_not_done_is_not_in_the_history():

@@ -156,7 +156,7 @@ class ActionDialogue(nn.Module):
         return self.context.places(fast_tokens(cells, self.action.context.fast, self.action.context.pool))
 
     def feel(self, sensed: Tensor | None) -> Tensor | None:
-        """Vectors [N, D] of what is sensed at N views, for ``Row.feel``; None where the model senses nothing.
+        """Vectors [N, D] of what is sensed at N steps, for ``Row.feel``; None where the model senses nothing.
 
         Args:
             sensed: see ``context.senses`` [N, n].
@@ -167,7 +167,7 @@ class ActionDialogue(nn.Module):
         if not self.action.context.senses:
             return None
         if sensed is None:
-            raise ValueError("this dialogue reads depth or poses: every view needs ``senses``, got None")
+            raise ValueError("this dialogue reads depth or poses: every step needs ``senses``, got None")
         return self.context.senses(sensed.to(self.device))
 
     def slow(self, cells: Tensor) -> Tensor:
@@ -228,8 +228,8 @@ class ActionDialogue(nn.Module):
         Args:
             batch: as ``datasets.dialogue_samples.collate`` gives it, on this model's device; ``looks``
                 [B, N, D', g, g] may stand in for ``frames`` and ``features``. With voxels of given points also
-                ``points`` [B, N, P, P, 3], with ``context.ranges`` or ``odometry`` also ``senses`` [B, N, n],
-                with heatmaps also ``instruction``, B texts.
+                ``points`` [B, N, P, P, 3], with ``context.ranges`` or ``odometry`` also ``senses`` [B, S, n] at
+                every step from the first view after the memory on, with heatmaps also ``instruction``, B texts.
         """
         rows, pruned = batch_rows(self, batch)
         whole = batched(rows, [0] * len(rows), self.device)
@@ -285,7 +285,8 @@ class ActionDialogue(nn.Module):
                 dialogue goes on as if they had been said.
 
         Raises:
-            ValueError: nothing was done since the last view, or depth, track or points are missing.
+            ValueError: nothing was done since the last view, not after each action was sensed, or depth, track or
+                points are missing.
         """
         given: dict[str, Any] = {"depths": [depth], "tracks": [track], "points": [points], "done": [done]}
         return self.observe_all([state], [frame], [feature], **given)[0]
@@ -306,15 +307,41 @@ class ActionDialogue(nn.Module):
         given = (depths or nothing, tracks or nothing, points or nothing, done or nothing)
         return acting.observe(self, states, frames, features, *given)
 
+    def sense(
+        self,
+        state: DialogueState,
+        *,
+        depth: NDArray[np.floating] | None = None,
+        track: NDArray[np.floating] | None = None,
+    ) -> DialogueState:
+        """Tell what is sensed after an action, so that the reply to the same view can go on.
+
+        Nothing happens where the model senses nothing. Args and errors as of ``observe``.
+        """
+        return self.sense_all([state], depths=[depth], tracks=[track])[0]
+
+    def sense_all(
+        self,
+        states: Sequence[DialogueState],
+        *,
+        depths: Sequence[NDArray[np.floating] | None],
+        tracks: Sequence[NDArray[np.floating] | None],
+    ) -> list[DialogueState]:
+        """The same for several dialogues."""
+        return acting.sense(self, states, depths, tracks)
+
     def act(self, state: DialogueState, *, cached: bool = True) -> list[int]:
         """Answer the present view with one to ``actions_per_turn`` actions, the most probable ones (greedy).
+
+        A model that senses says one at a time and goes on when it is told what is sensed then, while
+        ``state.open``; it may say nothing more, and then wants a view.
 
         Args:
             state: is changed: the reply stands in it.
             cached: read on from what was read before; else read everything again for each token.
 
         Raises:
-            ValueError: there is no view without a reply.
+            ValueError: there is no view, the reply to it is whole, or what is sensed was not told.
         """
         return acting.act(self, [state], cached=cached)[0]
 

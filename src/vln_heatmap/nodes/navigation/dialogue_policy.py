@@ -1,4 +1,5 @@
-"""An action dialogue as a policy: a view is shown only when all that was answered to the last one has been done.
+"""An action dialogue as a policy: a view is shown only when all that was answered to the last one has been done;
+what is sensed beside pictures is told after every action.
 
 Invariant: the dialogue counts what was done, not what was said: a reply of any length moves its history by
 exactly its actions, and an action that was never done (because the episode ended) is never in it.
@@ -26,7 +27,7 @@ Points = Callable[[Observation], NDArray[np.floating]]
 
 @dataclass
 class _Episode:
-    """A dialogue, what it has answered so far, and how much of the last answer is still to be done."""
+    """A dialogue, what it has answered so far, and what of that is said but still to be done."""
 
     state: Any
     track: list[Any] = field(default_factory=list)  # poses, one before each action
@@ -38,7 +39,8 @@ class DialoguePolicy:
     """Walks episodes with one model, several at once.
 
     Args:
-        dialogue: an ``ActionDialogue`` in evaluation mode: its ``start``, ``observe_all`` and ``act_all``.
+        dialogue: an ``ActionDialogue`` in evaluation mode: its ``start``, ``observe_all``, ``sense_all`` and
+            ``act_all``.
         encoder: the 2-D encoder that it was trained on.
         resolution: of VGGT, in pixels.
         fingerprint: of its weights and settings.
@@ -77,8 +79,8 @@ class DialoguePolicy:
             for episode, seen, over in zip(self._episodes, observations, done, strict=True)
             if not over and not episode.left
         ]
-        if asked:
-            self._ask(*map(list, zip(*asked, strict=True)))
+        self._go_on([(episode, seen) for episode, seen in asked if self._open(episode)])
+        self._look([(episode, seen) for episode, seen in asked if not episode.left])
         return [
             STOP if over else episode.left.pop(0) for episode, over in zip(self._episodes, done, strict=True)
         ]
@@ -91,25 +93,44 @@ class DialoguePolicy:
             for episode, count in zip(self._episodes, counts, strict=True)
         ]
 
-    def _ask(self, episodes: list[_Episode], seen: list[Observation]) -> None:
+    def _open(self, episode: _Episode) -> bool:
+        """Whether the reply to the last view goes on."""
+        return episode.state.open and (self.execute is None or len(episode.replies[-1]) < self.execute)
+
+    def _go_on(self, asked: list[tuple[_Episode, Observation]]) -> None:
+        """Tell these episodes what is sensed after their last action, and let the dialogues go on."""
+        if not asked:
+            return
+        states, given = [episode.state for episode, _ in asked], _sensed(asked)
+        self.dialogue.sense_all(states, **given)
+        said = self.dialogue.act_all(states, cached=self.cached)
+        for (episode, _), more in zip(asked, said, strict=True):
+            self._said(episode, more, episode.replies[-1])
+
+    def _look(self, asked: list[tuple[_Episode, Observation]]) -> None:
         """Show these episodes their views, and let the dialogues answer."""
-        arrays = encoded_frames(np.stack([view.rgb for view in seen]), self.encoder, self.resolution)
-        states = [episode.state for episode in episodes]
-        points = None if self.points is None else [self.points(view) for view in seen]
-        given = {
-            "depths": [view.depth for view in seen],
-            "tracks": [_track(episode.track) for episode in episodes],
-            "points": points,
-            "done": [episode.replies[-1] if episode.replies else None for episode in episodes],
+        if not asked:
+            return
+        arrays = encoded_frames(np.stack([view.rgb for _, view in asked]), self.encoder, self.resolution)
+        given = _sensed(asked) | {
+            "points": None if self.points is None else [self.points(view) for _, view in asked],
+            "done": [episode.replies[-1] if episode.replies else None for episode, _ in asked],
         }
+        states = [episode.state for episode, _ in asked]
         states = self.dialogue.observe_all(states, arrays["frames"], arrays["features"], **given)
         replies = self.dialogue.act_all(states, cached=self.cached)
-        for episode, state, reply in zip(episodes, states, replies, strict=True):
-            said = until_stop(reply)[: self.execute]
-            if not said:
+        for (episode, _), state, reply in zip(asked, states, replies, strict=True):
+            episode.state = state
+            episode.replies.append([])
+            self._said(episode, reply, episode.replies[-1])
+            if not episode.left:
                 raise ValueError("a dialogue must answer a view with at least one action, got none")
-            episode.state, episode.left = state, list(said)
-            episode.replies.append(list(said))
+
+    def _said(self, episode: _Episode, actions: Sequence[int], reply: list[int]) -> None:
+        """Add what was said to a reply."""
+        room = None if self.execute is None else self.execute - len(reply)
+        episode.left = until_stop(actions)[:room]
+        reply += episode.left
 
 
 def dialogue_policies(
@@ -183,6 +204,14 @@ def seen_points(observation: Observation, *, hfov: float, grid: int) -> NDArray[
     if observation.depth is None or observation.camera_to_world is None:
         raise ValueError("this dialogue prunes its memory by depth and pose: set navigation.depth: true")
     return cell_points(observation.depth, observation.camera_to_world, hfov, grid)
+
+
+def _sensed(asked: Sequence[tuple[_Episode, Observation]]) -> dict[str, Any]:
+    """What episodes sense beside the picture now."""
+    return {
+        "depths": [view.depth for _, view in asked],
+        "tracks": [_track(episode.track) for episode, _ in asked],
+    }
 
 
 def _track(poses: Sequence[Any]) -> NDArray[np.floating] | None:

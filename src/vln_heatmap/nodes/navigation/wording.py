@@ -83,6 +83,15 @@ class ActionWords:
         """Ids of actions one after the other."""
         return [token for action in actions for token in self.ids[action]]
 
+    def split(self, ids: Sequence[int]) -> list[list[int]]:
+        """Ids of actions, cut into those of each."""
+        words: list[list[int]] = [[]]
+        for token in ids:
+            words[-1].append(token)
+            if tuple(words[-1]) in self.ids:
+                words.append([])
+        return words[:-1]
+
     def decode(self, ids: Iterable[int]) -> list[int]:
         """The actions that ids say, up to the end of the reply; whatever else they say is passed over."""
         said: list[int] = []

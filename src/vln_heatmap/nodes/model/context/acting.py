@@ -16,7 +16,7 @@ from vln_heatmap.nodes.model.context.cache import Cache, apart, together
 from vln_heatmap.nodes.model.context.drawing import drawn_from
 from vln_heatmap.nodes.model.context.rows import batched, grid_span
 from vln_heatmap.nodes.model.context.senses import sensed
-from vln_heatmap.nodes.model.context.speech import Speaker
+from vln_heatmap.nodes.model.context.speech import Speaker, say_actions
 from vln_heatmap.nodes.model.context.state import DialogueState, Seen, recalled, remember
 from vln_heatmap.nodes.navigation.history import History, View
 
@@ -45,35 +45,45 @@ def observe(
     known = torch.stack([torch.as_tensor(feature) for feature in features]).to(model.device)
     cells = model.see(images, known)  # [n, g, g, D]
     for number, state in enumerate(states):
+        felt = model.feel(sensed(depths[number], tracks[number], model.action.context)[None])
         if state.window:
-            _close(model, state, done[number])
+            _close(model, state, done[number], felt)
         view = state.history.observe()
         kept = _seen(
             model, (state.views, view.frame), cells[number], images[number], known[number], points[number]
         )
         if view.opens:
             _open(model, state, view)
-        felt = sensed(depths[number], tracks[number], model.action.context)
         _show(model, state, view, kept, cells[number], felt)
     return list(states)
 
 
-def _close(model: ActionDialogue, state: DialogueState, done: Sequence[int] | None) -> None:
-    """Let the last reply be what was done."""
+def _close(
+    model: ActionDialogue, state: DialogueState, done: Sequence[int] | None, felt: Tensor | None
+) -> None:
+    """Let the last reply be what was done; ``felt`` [1, D]: what is sensed now."""
     said = state.reply
     if done is None:
         done = said
     if not done:
         raise ValueError("between two views something must be done: act first, or say what was done")
+    senses = [] if felt is None else [*state.felt, felt[0]][: len(done)]
+    if felt is not None and len(senses) < len(done):
+        raise ValueError(
+            "after each action this dialogue must be told what is sensed: "
+            f"{len(done)} were done, {len(senses)} told"
+        )
     if said is None:
         state.reply_at = len(state.row)
     if said is None or tuple(done) != said:
         state.row.cut(state.reply_at)
-        state.row.say(model.writer.actions.encode(done))
+        say_actions(state.row, [model.writer.actions.ids[action] for action in done], senses)
         state.cache, state.read = state.cache.first(state.reply_at), min(state.read, state.reply_at)
+    elif felt is not None:
+        _say_held(state, senses[-1])
     state.row.say([model.writer.end_id])
     state.history.acted(len(done))
-    state.reply = None
+    state.speaker, state.held, state.felt = None, None, []
 
 
 def _seen(
@@ -122,9 +132,14 @@ def _points(model: ActionDialogue, past: Sequence[Seen]) -> Any:
 
 
 def _show(
-    model: ActionDialogue, state: DialogueState, view: View, kept: Seen, cells: Tensor, felt: Tensor
+    model: ActionDialogue,
+    state: DialogueState,
+    view: View,
+    kept: Seen,
+    cells: Tensor,
+    felt: Tensor | None,
 ) -> None:
-    """The next view as tokens, up to where the reply begins."""
+    """The next view as tokens, up to where the reply begins; ``felt`` [1, D]: what is sensed now."""
     ids = model.writer.view(first=view.opens)
     place = ids.index(model.writer.image_id)
     state.row.say(ids[:place])
@@ -139,47 +154,80 @@ def _show(
         for span in model.summary_spans(frames[None], features[None], state.instruction, ages[None]):
             state.row.show(span)
     state.row.say(ids[place + 1 : -1])
-    sense = model.feel(felt[None])
-    if sense is not None:
-        state.row.feel(sense[0])
+    if felt is not None:
+        state.row.feel(felt[0])
     state.row.say(ids[-1:])
     state.seen = remember(state.seen, kept, model.action.context.history)
     state.views += 1
 
 
 @torch.no_grad()
+def sense(
+    model: ActionDialogue, states: Sequence[DialogueState], depths: Sequence[Any], tracks: Sequence[Any]
+) -> list[DialogueState]:
+    """See ``ActionDialogue.sense_all``."""
+    for state, depth, track in zip(states, depths, tracks, strict=True):
+        vector = model.feel(sensed(depth, track, model.action.context)[None])
+        if vector is None:
+            continue
+        state.felt.append(vector[0])
+        _say_held(state, vector[0])
+    return list(states)
+
+
+def _say_held(state: DialogueState, felt: Tensor) -> None:
+    """Say the last token of the last action, after which this is felt [D]."""
+    if state.held is not None:
+        say_actions(state.row, [[state.held]], [felt])
+        state.held = None
+
+
+@torch.no_grad()
 def act(model: ActionDialogue, states: Sequence[DialogueState], *, cached: bool) -> list[list[int]]:
     """See ``ActionDialogue.act_all``."""
-    if any(not state.window or state.reply is not None for state in states):
+    if any(not state.open for state in states):
         raise ValueError("a reply needs a view: observe before each act")
+    if any(state.held is not None for state in states):
+        raise ValueError("after an action this dialogue must be told what is sensed: sense before each act")
     if not states:
         return []
-    writer, limit = model.writer, model.dialogue.actions_per_turn
-    speakers = [Speaker(writer.actions.ids, writer.end_id, limit) for _ in states]
+    speakers = [_speaker(model, state) for state in states]
+    known = [len(speaker.said) for speaker in speakers]
     rows = [state.row for state in states]
-    for state in states:
-        state.reply_at = len(state.row)
     memory = together([state.cache for state in states], model.device) if cached else None
     starts = [state.read if cached else 0 for state in states]
-    while any(speaker.open for speaker in speakers):
+    going = [True] * len(states)
+    while any(going):
         if cached:  # what a closed row said last is read with the next view
-            starts = [
-                start if speaker.open else len(row)
-                for start, speaker, row in zip(starts, speakers, rows, strict=True)
-            ]
+            starts = [start if on else len(row) for start, on, row in zip(starts, going, rows, strict=True)]
         hidden = model.hidden(batched(rows, starts, model.device), memory)[:, -1]  # [n, D]
         logits = model.language.logits(hidden).float().cpu()  # [n, vocabulary]
-        for number, speaker in enumerate(speakers):
-            if not speaker.open:
-                continue
+        for number in [n for n, on in enumerate(going) if on]:
             if cached:
                 starts[number] = states[number].read = len(rows[number])
-            token = speaker.choose(logits[number])
-            if token is not None:
-                rows[number].say([token])
+            going[number] = _say_next(model, states[number], speakers[number], logits[number])
     if memory is not None:
         for state, cache in zip(states, apart(memory), strict=True):
             state.cache = cache
-    for state, speaker in zip(states, speakers, strict=True):
-        state.reply = tuple(speaker.said)
-    return [list(speaker.said) for speaker in speakers]
+    return [speaker.said[count:] for speaker, count in zip(speakers, known, strict=True)]
+
+
+def _speaker(model: ActionDialogue, state: DialogueState) -> Speaker:
+    """Who answers the present view."""
+    if state.speaker is None:
+        state.reply_at = len(state.row)
+        limit = model.dialogue.actions_per_turn
+        state.speaker = Speaker(model.writer.actions.ids, model.writer.end_id, limit)
+    return state.speaker
+
+
+def _say_next(model: ActionDialogue, state: DialogueState, speaker: Speaker, logits: Tensor) -> bool:
+    """Say the next token; gives whether more can be said now."""
+    token = speaker.choose(logits)
+    if token is None:
+        return False
+    if model.action.context.senses and not speaker.begun:  # an action, which is to be done first
+        state.held = token
+        return False
+    state.row.say([token])
+    return speaker.open

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vln_heatmap.nodes.model.context.drawing import drawn_from
 from vln_heatmap.nodes.model.context.rows import Row, Span, grid_span
+from vln_heatmap.nodes.model.context.speech import say_actions
 
 if TYPE_CHECKING:
     from vln_heatmap.nodes.model.action_dialogue import ActionDialogue
@@ -25,7 +27,7 @@ class _Sample(NamedTuple):
         ids, labels: of the text, without padding.
         cells: [N, g, g, D]; frames, features: [N, ...], None where looks came instead; times: [N] actions.
         points: [N, P, P, 3] or None.
-        sensed: see ``context.senses`` [N, n], or None.
+        sensed: at each step from the first view after the memory on, see ``context.senses`` [S, n], or None.
         task, instruction: texts; None = not given.
     """
 
@@ -79,7 +81,7 @@ def _samples(model: ActionDialogue, batch: Mapping[str, Any]) -> list[_Sample]:
             batch["time_ids"][b][: counts[b]].float(),
             int(batch["memory_count"][b]),
             batch["points"][b][: counts[b]].numpy(force=True) if "points" in batch else None,
-            batch["senses"][b][: counts[b]] if "senses" in batch else None,
+            batch["senses"][b] if "senses" in batch else None,
             batch["task"][b],
             batch["instruction"][b] if "instruction" in batch else None,
         )
@@ -111,12 +113,31 @@ def _row(model: ActionDialogue, sample: _Sample) -> tuple[Row, Span | None]:
             if told:
                 row.show(told[shown])
             if felt is not None:
-                begun += model.writer.between - 1
-                row.say(sample.ids[place + 1 : begun], sample.labels[place + 1 : begun])
-                row.feel(felt[shown])
+                step = int(sample.times[sample.remembered + shown] - sample.times[sample.remembered])
+                begun = _felt_reply(model, row, sample, begun, felt[step:])
             shown += 1
     row.say(sample.ids[begun:], sample.labels[begun:])
     return row, memory
+
+
+def _felt_reply(model: ActionDialogue, row: Row, sample: _Sample, begun: int, felt: Tensor) -> int:
+    """Say what follows a view to the end of its reply's actions; gives the place of the token behind them.
+
+    Args:
+        begun: place behind the view.
+        felt: vectors at the view and after each action [n + 1 or more, D].
+    """
+    ids, labels = sample.ids, sample.labels
+    reply = begun + model.writer.between
+    row.say(ids[begun : reply - 1], labels[begun : reply - 1])
+    row.feel(felt[0])
+    row.say(ids[reply - 1 : reply], labels[reply - 1 : reply])
+    words = model.writer.actions.split(ids[reply : ids.index(model.writer.end_id, reply)])
+    ends = reply + np.cumsum([len(word) for word in words])
+    say_actions(
+        row, words, felt[1:], [labels[end - len(w) : end] for w, end in zip(words, ends, strict=True)]
+    )
+    return int(ends[-1])
 
 
 def _memory(model: ActionDialogue, sample: _Sample) -> Span:
@@ -128,11 +149,11 @@ def _memory(model: ActionDialogue, sample: _Sample) -> Span:
 
 
 def _senses(model: ActionDialogue, sample: _Sample) -> Tensor | None:
-    """A vector of what is sensed at each view after the memory [M, D]; None where the model senses nothing, or
+    """A vector of what is sensed at each step after the memory [S, D]; None where the model senses nothing, or
     nothing is to be done."""
     if sample.task != "navigation" or len(sample.times) == sample.remembered:
         return None
-    return model.feel(None if sample.sensed is None else sample.sensed[sample.remembered :])
+    return model.feel(sample.sensed)
 
 
 def _summaries(model: ActionDialogue, sample: _Sample) -> list[Span]:

@@ -91,7 +91,7 @@ class Row:
             self.feeling = -1 if token == self.end else self.feeling
 
     def feel(self, sense: Tensor) -> None:
-        """Add a vector [D] to all text from here to the end of the reply."""
+        """Add a vector [D] to all text from here to the next such vector or the end of the reply."""
         self.feeling = len(self.senses)
         self.senses.append(sense)
 
@@ -122,6 +122,8 @@ class Row:
         for column in (self.ids, self.labels, self.block, self.places, self.felt):
             del column[length:]
         self.next -= gone
+        self.feeling = self.felt[-1] if self.felt else -1
+        del self.senses[max(self.felt, default=-1) + 1 :]
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""What a robot senses beside the picture at a view: how near things are, and where it has come.
+"""What a robot senses beside the picture at each step: how near things are, and where it has come.
 
-One vector a view, added to the last token before the reply and to the reply's own: so every action is read off it
-directly, and later turns find it where the actions are.
+One vector a step. That of a view is added to the last token before the reply, that after an action to the
+action's last token: so every action is read off what is sensed when it is to be done, though a view is shown for
+several.
 
-Invariant: what is sensed at a view depends on its own depth and on the poses up to it, counted from the episode's
+Invariant: what is sensed at a step depends on its own depth and on the poses up to it, counted from the episode's
 start; so training, which has whole walks, and the running agent sense the same.
 """
 
@@ -70,11 +71,11 @@ def odometry(poses: NDArray[np.floating]) -> NDArray[np.float32]:
 def sensed(
     depth: NDArray[np.floating] | None, track: NDArray[np.floating] | None, params: ContextParams
 ) -> Tensor:
-    """What is sensed at one view, as ``Senses`` reads it [n].
+    """What is sensed at one step, as ``Senses`` reads it [n].
 
     Args:
         depth: z-depth in metres [H, W].
-        track: poses since the episode's start, the last one the view's [T, 4, 4].
+        track: poses since the episode's start, the last one now [T, 4, 4].
         params: which of it the model reads.
 
     Raises:
@@ -83,11 +84,11 @@ def sensed(
     parts = []
     if params.ranges:
         if depth is None:
-            raise ValueError("this dialogue reads depth (context.ranges): every view needs it, got None")
+            raise ValueError("this dialogue reads depth (context.ranges): every step needs it, got None")
         parts.append(nearness(depth, params.ranges).flatten())
     if params.odometry:
         if track is None or not len(track):
-            raise ValueError("this dialogue reads poses (context.odometry): every view needs one, got None")
+            raise ValueError("this dialogue reads poses (context.odometry): every step needs one, got None")
         parts.append(torch.from_numpy(odometry(track)[-1]))
     return torch.cat(parts) if parts else torch.zeros(0)
 
@@ -103,7 +104,7 @@ def mirrored(senses: NDArray[np.float32], params: ContextParams) -> NDArray[np.f
 
 
 class Senses(nn.Module):
-    """A vector of what is sensed at each view.
+    """A vector of what is sensed at each step.
 
     Args:
         params: what that is.
@@ -119,5 +120,5 @@ class Senses(nn.Module):
         self.read = nn.Sequential(first, nn.GELU(), last)
 
     def forward(self, sensed: Tensor) -> Tensor:
-        """Of what is sensed at N views [N, n]: [N, D]."""
+        """Of what is sensed at N steps [N, n]: [N, D]."""
         return self.read(sensed.to(next(self.parameters()).dtype))

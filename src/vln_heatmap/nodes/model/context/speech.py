@@ -1,4 +1,4 @@
-"""Which token may come next in a reply of actions.
+"""Which token may come next in a reply of actions, and how what is done is felt.
 
 Invariant: whatever a model prefers, what it says is one to ``limit`` whole actions, and nothing after STOP.
 """
@@ -10,7 +10,30 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from vln_heatmap.nodes.model.context.rows import Row
 from vln_heatmap.simulation.simulators.base import STOP
+
+
+def say_actions(
+    row: Row,
+    words: Sequence[Sequence[int]],
+    senses: Sequence[Tensor] | Tensor,
+    labels: Sequence[Sequence[int]] | None = None,
+) -> None:
+    """Add actions to a row.
+
+    Args:
+        row: in which a reply is open.
+        words: tokens of each action.
+        senses: what is felt after each [D], from the last token of its word on; empty = nothing.
+        labels: of the words' tokens; None = no loss.
+    """
+    for number, word in enumerate(words):
+        own = None if labels is None else labels[number]
+        row.say(word[:-1], None if own is None else own[:-1])
+        if len(senses):
+            row.feel(senses[number])
+        row.say(word[-1:], None if own is None else own[-1:])
 
 
 @dataclass

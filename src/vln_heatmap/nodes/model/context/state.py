@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vln_heatmap.nodes.model.context.cache import Cache
 from vln_heatmap.nodes.model.context.rows import Row
+from vln_heatmap.nodes.model.context.speech import Speaker
 from vln_heatmap.nodes.navigation.history import History
 
 
@@ -57,7 +58,10 @@ class DialogueState:
         seen: remembered views in order of time, the present one the last.
         memory: those of them that this window remembers.
         cache: of the first ``read`` tokens of the row.
-        reply: what was said to the present view; None = nothing yet. reply_at: where it begins in the row.
+        speaker: who answers the present view; None = nothing was said yet.
+        reply_at: where the answer begins in the row.
+        held: last token of the last action, until it is known what is sensed after it.
+        felt: what is sensed after each action since the view [D].
         pruned: memory tokens that this window leaves out, and how many there would be.
         views: how many were shown.
     """
@@ -70,10 +74,22 @@ class DialogueState:
     window: list[Seen] = field(default_factory=list)
     cache: Cache = field(default_factory=Cache)
     read: int = 0
-    reply: tuple[int, ...] | None = None
+    speaker: Speaker | None = None
     reply_at: int = 0
+    held: int | None = None
+    felt: list[Tensor] = field(default_factory=list)
     pruned: tuple[int, int] = (0, 0)
     views: int = 0
+
+    @property
+    def reply(self) -> tuple[int, ...] | None:
+        """What was said to the present view so far; None = nothing yet."""
+        return None if self.speaker is None else tuple(self.speaker.said)
+
+    @property
+    def open(self) -> bool:
+        """Whether the reply to the present view can go on."""
+        return bool(self.window) and (self.speaker is None or self.speaker.open)
 
     @property
     def tokens(self) -> int:
