@@ -80,9 +80,12 @@ def episode(model: ActionDialogue, turns: int, *, cached: bool = True) -> Episod
     poses[:, 2, 3] = 0.25 * np.arange(ACTIONS * turns)
     for turn in range(turns):
         start = time.process_time()
-        track = poses[: ACTIONS * turn + 1]
-        model.observe(state, frames[turn % 16], features[turn % 16], depth=depth, track=track)
+        step = ACTIONS * turn + 1
+        model.observe(state, frames[turn % 16], features[turn % 16], depth=depth, track=poses[:step])
         said = model.act(state, cached=cached)
+        while state.open:
+            model.sense(state, depth=depth, track=poses[: step + len(said)])
+            said += model.act(state, cached=cached)
         run.seconds.append((time.process_time() - start) / len(said))
         run.held.append(state.bytes)
         run.tokens.append(state.tokens)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from vln_heatmap.params import AgentParams, HouseParams
 from vln_heatmap.simulation.houses import generate_house
 from vln_heatmap.simulation.navigation import NavigationGrid
+from vln_heatmap.simulation.navigation.lines import resample
 from vln_heatmap.simulation.simulators.base import (
     FORWARD,
     STOP,
@@ -263,6 +264,30 @@ def test_a_path_joins_its_ends_and_can_be_walked(two_rooms):
         assert two_rooms.geodesic_distance(start, goal) == pytest.approx(length(path))
         for before, after in pairwise(path):
             assert_walkable(two_rooms, before, after)
+
+
+def test_a_roomy_path_joins_its_ends_and_keeps_away_from_walls(two_rooms):
+    rng = np.random.default_rng(5)
+    roomier = 0
+    for _ in range(40):
+        start, goal = two_rooms.random_point(rng), two_rooms.random_point(rng)
+        path, shortest = two_rooms.roomy_path(start, goal), two_rooms.shortest_path(start, goal)
+        assert np.array_equal(path[[0, -1]], np.stack([start, goal]))
+        assert np.linalg.norm(np.diff(path, axis=0), axis=1).max() <= 1.5 * CELL
+        assert all(two_rooms.is_navigable(point) for point in path)
+        assert length(shortest) - 1e-9 <= length(path) <= 1.5 * length(shortest) + 4 * CELL
+        gaps, close = (
+            np.array([two_rooms.clearance(point) for point in resample(way, CELL)])
+            for way in (path, shortest)
+        )
+        price = [float((1 + 6 * np.clip(1 - g / 0.5, 0, 1) ** 2).mean()) for g in (gaps, close)]
+        assert price[0] * length(path) <= 1.09 * price[1] * length(shortest) + 14 * CELL  # the grid's 8 %
+        roomier += gaps.min() > close.min() + CELL
+    assert roomier >= 3
+
+
+def test_there_is_no_roomy_path_where_there_is_none(room):
+    assert room.roomy_path(floor(1, 1), np.array([50.0, 0.0, 50.0])).shape == (0, 3)
 
 
 def assert_walkable(grid: NavigationGrid, start: np.ndarray, goal: np.ndarray) -> None:

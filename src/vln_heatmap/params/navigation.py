@@ -17,7 +17,7 @@ from vln_heatmap.params.simulation import (
 )
 
 #: Actions of a model's reply that are done before it looks again, here and on a robot.
-EXECUTE = 2
+EXECUTE = 4
 Metres = Annotated[float, Field(gt=0, le=100)]
 
 
@@ -86,6 +86,9 @@ class NavigationParams(Params):
     success_distance: float = Field(1.5, gt=0, le=10, description="metres to the goal that count as there")
     execute: int = Field(
         EXECUTE, ge=1, le=64, description="actions of a model's reply that are done before it looks again"
+    )
+    tryout: bool = Field(
+        True, description="let a model do nothing senseless in front of obstacles; needs depth: true"
     )
     max_steps: int = Field(120, ge=1, le=10_000, description="actions after which an episode is ended")
     slots: int = Field(8, ge=1, le=256, description="episodes that are walked at once")

@@ -226,6 +226,16 @@ def test_replies_are_whole_actions_even_where_their_tokens_begin_alike() -> None
     assert not speaker.open
 
 
+def test_what_is_barred_is_not_the_next_action_but_may_be_later():
+    logits = torch.zeros(10)
+    logits[[1, 2, 3, 4]] = torch.tensor([1.0, 4.0, 3.0, 2.0])  # it wants the action 1 most
+    speaker = Speaker(((1,), (2,), (3,), (4,)), END, 4, barred=frozenset({1, 2}))
+    assert [speaker.choose(logits) for _ in range(2)] == [4, 2]
+    everything = Speaker(((1,), (2,), (3,), (4,)), END, 4, barred=frozenset({0, 1, 2, 3}))
+    assert everything.choose(logits) == 1  # STOP is always possible
+    assert not everything.open
+
+
 def test_nothing_is_said_after_stop_or_beyond_the_limit() -> None:
     stopping = Speaker(((1,), (2,), (3,), (4,)), END, 4)
     stopping.choose(torch.eye(10)[1])

@@ -45,7 +45,7 @@ class Talker:
             assert frames[number].shape == (3, 14, 14)
         return states
 
-    def act_all(self, states, *, cached):
+    def act_all(self, states, *, cached, barred):
         found = []
         for state in states:
             found.append(list(self.replies[state.turn % len(self.replies)]))
@@ -69,7 +69,7 @@ class Feeler(Talker):
         for state, depth, track in zip(states, depths, tracks, strict=True):
             state.felt.append((depth, len(track)))
 
-    def act_all(self, states, *, cached):
+    def act_all(self, states, *, cached, barred):
         said = [[state.left.pop(0)] if state.left else [] for state in states]
         for state, actions in zip(states, said, strict=True):
             state.open = bool(state.left) and actions != [0]
@@ -280,3 +280,26 @@ def test_points_need_depth_and_pose():
     assert points[0, 0, 0] < 0 < points[0, 1, 0]
     with pytest.raises(ValueError, match=r"navigation\.depth"):
         seen_points(picture(), hfov=90.0, grid=2)
+
+
+def test_after_a_bump_forward_is_barred_and_then_the_way_back():
+    class Noting(Feeler):
+        def act_all(self, states, *, cached, barred):
+            self.barred = list(map(set, barred))
+            return super().act_all(states, cached=cached, barred=barred)
+
+    def standing_at(x: float) -> Observation:
+        pose = np.eye(4)
+        pose[0, 3] = x
+        return Observation(picture().rgb, None, pose)
+
+    for tryout, expected in ((True, [set(), set(), {1}, {3}]), (False, [set()] * 4)):
+        walker = DialoguePolicy(
+            Noting([[1, 1, 2, 1]]), Encoder(), resolution=14, fingerprint="", tryout=tryout
+        )
+        walker.reset(["go"], seeds=[0])
+        found = []
+        for x in (0.0, 0.25, 0.25, 0.25):
+            walker.act([standing_at(x)], [False])
+            found += walker.dialogue.barred
+        assert found == expected

@@ -21,6 +21,7 @@ from vln_heatmap.nodes.navigation.episodes import (
 from vln_heatmap.nodes.navigation.expert import Expert
 from vln_heatmap.nodes.navigation.scenes import make_scene, open_scene
 from vln_heatmap.params.navigation import EpisodeParams, NavigationParams
+from vln_heatmap.simulation.navigation.lines import resample
 from vln_heatmap.simulation.simulators.base import FORWARD, STOP, TURN_LEFT, AgentState
 
 
@@ -129,6 +130,19 @@ def test_the_expert_faces_its_target_and_stops(opened):
             assert ahead @ there / np.hypot(*there) >= math.cos(math.radians(7.5)) - 1e-6
 
 
+def test_the_expert_keeps_away_from_obstacles_where_there_is_room(opened):
+    """Farther from them than the shortest way is, on the average of each walk's middle."""
+    sim, _ = opened
+    own, shortest = [], []
+    for episode in [each for each in episodes() if each.scene == episodes()[0].scene]:
+        start = np.array(episode.start.position)
+        nearest = np.array(min(episode.goals, key=lambda goal: sim.geodesic_distance(start, np.array(goal))))
+        line = resample(sim.shortest_path(start, nearest), 0.25)
+        own.append(np.mean([sim.clearance(point) for point in episode.reference]))
+        shortest.append(np.mean([sim.clearance(point) for point in line]))
+    assert np.mean(own) > np.mean(shortest) + 0.02
+
+
 def test_the_expert_gives_up_where_there_is_no_way(opened):
     sim, _ = opened
     outside = (100.0, 0.0, 100.0)
@@ -144,6 +158,8 @@ class Corridor:
 
     def shortest_path(self, start, goal):
         return np.array([start, goal])
+
+    roomy_path = shortest_path
 
     def step(self, state, action):
         from vln_heatmap.simulation.simulators.base import StepResult, stop_or_turn

@@ -343,11 +343,22 @@ class ActionDialogue(nn.Module):
         Raises:
             ValueError: there is no view, the reply to it is whole, or what is sensed was not told.
         """
-        return acting.act(self, [state], cached=cached)[0]
+        return acting.act(self, [state], None, cached=cached)[0]
 
-    def act_all(self, states: Sequence[DialogueState], *, cached: bool = True) -> list[list[int]]:
-        """The same for several dialogues at once, wherever each of them is."""
-        return acting.act(self, states, cached=cached)
+    def act_all(
+        self,
+        states: Sequence[DialogueState],
+        *,
+        cached: bool = True,
+        barred: Sequence[Collection[int]] | None = None,
+    ) -> list[list[int]]:
+        """The same for several dialogues at once, wherever each of them is.
+
+        Args:
+            states, cached: as of ``act``.
+            barred: of each, actions that it must not say next; STOP cannot be barred.
+        """
+        return acting.act(self, states, barred, cached=cached)
 
 
 def view_tokens(model: Any, params: ActionModelParams) -> ViewTokens:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from vln_heatmap.nodes.features import encoded_frames
 from vln_heatmap.nodes.navigation.policy import Observation
+from vln_heatmap.nodes.navigation.tryout import Tryout
 from vln_heatmap.simulation.simulators.base import STOP
 
 #: What is seen where [P, P, 3] in an observation; for dialogues whose memory is pruned by given points.
@@ -33,6 +34,8 @@ class _Episode:
     track: list[Any] = field(default_factory=list)  # poses, one before each action
     replies: list[list[int]] = field(default_factory=list)
     left: list[int] = field(default_factory=list)
+    tryout: Tryout = field(default_factory=Tryout)
+    last: int | None = None  # what was done last
 
 
 class DialoguePolicy:
@@ -47,6 +50,7 @@ class DialoguePolicy:
         points: see ``Points``.
         cached: whether what was read before is kept; the actions are the same.
         execute: so many actions of a reply are done before the next view is shown; None = all.
+        tryout: whether what makes no sense in front of an obstacle is never said; needs poses.
     """
 
     needs_expert = False
@@ -61,10 +65,11 @@ class DialoguePolicy:
         points: Points | None = None,
         cached: bool = True,
         execute: int | None = None,
+        tryout: bool = True,
     ) -> None:
-        self.execute = execute
+        self.execute, self.tryout = execute, tryout
         self.dialogue, self.encoder, self.resolution = dialogue, encoder, resolution
-        self.fingerprint = fingerprint if execute is None else f"{fingerprint} execute {execute}"
+        self.fingerprint = f"{fingerprint} execute {execute} tryout {tryout}"
         self.points, self.cached = points, cached
         self._episodes: list[_Episode] = []
 
@@ -73,6 +78,8 @@ class DialoguePolicy:
 
     def act(self, observations: Sequence[Observation], done: Sequence[bool]) -> list[int]:
         for episode, seen in zip(self._episodes, observations, strict=True):
+            if episode.last is not None:
+                episode.tryout.notice(episode.last, episode.track[-1], seen.camera_to_world)
             episode.track.append(seen.camera_to_world)
         asked = [
             (episode, seen)
@@ -81,9 +88,9 @@ class DialoguePolicy:
         ]
         self._go_on([(episode, seen) for episode, seen in asked if self._open(episode)])
         self._look([(episode, seen) for episode, seen in asked if not episode.left])
-        return [
-            STOP if over else episode.left.pop(0) for episode, over in zip(self._episodes, done, strict=True)
-        ]
+        for episode, over in zip(self._episodes, done, strict=True):
+            episode.last = None if over else episode.left.pop(0)
+        return [STOP if episode.last is None else episode.last for episode in self._episodes]
 
     def notes(self) -> list[dict[str, Any]]:
         """``said``: the actions that were done at each view of an episode."""
@@ -103,7 +110,7 @@ class DialoguePolicy:
             return
         states, given = [episode.state for episode, _ in asked], _sensed(asked)
         self.dialogue.sense_all(states, **given)
-        said = self.dialogue.act_all(states, cached=self.cached)
+        said = self.dialogue.act_all(states, cached=self.cached, barred=self._barred(asked))
         for (episode, _), more in zip(asked, said, strict=True):
             self._said(episode, more, episode.replies[-1])
 
@@ -118,13 +125,17 @@ class DialoguePolicy:
         }
         states = [episode.state for episode, _ in asked]
         states = self.dialogue.observe_all(states, arrays["frames"], arrays["features"], **given)
-        replies = self.dialogue.act_all(states, cached=self.cached)
+        replies = self.dialogue.act_all(states, cached=self.cached, barred=self._barred(asked))
         for (episode, _), state, reply in zip(asked, states, replies, strict=True):
             episode.state = state
             episode.replies.append([])
             self._said(episode, reply, episode.replies[-1])
             if not episode.left:
                 raise ValueError("a dialogue must answer a view with at least one action, got none")
+
+    def _barred(self, asked: Sequence[tuple[_Episode, Observation]]) -> list[frozenset[int]]:
+        """What these episodes should not do next."""
+        return [episode.tryout.barred if self.tryout else frozenset() for episode, _ in asked]
 
     def _said(self, episode: _Episode, actions: Sequence[int], reply: list[int]) -> None:
         """Add what was said to a reply."""
@@ -140,6 +151,7 @@ def dialogue_policies(
     hfov: float = 90.0,
     cached: bool = True,
     execute: int | None = None,
+    tryout: bool = True,
 ) -> Callable[[], DialoguePolicy]:
     """What makes policies of a trained action dialogue, all of which share its weights.
 
@@ -147,7 +159,7 @@ def dialogue_policies(
         checkpoint: ``Checkpoint`` of an ``ActionDialogue``.
         device: torch device.
         hfov: of the camera in degrees; for memory that is pruned by depth and pose.
-        cached, execute: see ``DialoguePolicy``.
+        cached, execute, tryout: see ``DialoguePolicy``.
 
     Raises:
         CheckpointMismatchError: it is of something else, or of another version.
@@ -167,21 +179,24 @@ def dialogue_policies(
         points=partial(seen_points, hfov=hfov, grid=grid) if given else None,
         cached=cached,
         execute=execute,
+        tryout=tryout,
     )
 
 
 def trained_policies(
-    checkpoint: Any, before: Any = None, *, execute: int | None = None
+    checkpoint: Any, before: Any = None, *, execute: int | None = None, tryout: bool = True
 ) -> dict[str, DialoguePolicy]:
     """The policy of a checkpoint as "model", and that of the stage before as "before_cotraining".
 
     Args:
         checkpoint, before: ``Checkpoint`` of an ``ActionDialogue``; ``before`` may be missing.
-        execute: see ``DialoguePolicy``.
+        execute, tryout: see ``DialoguePolicy``.
     """
     named = {"model": checkpoint, "before_cotraining": before}
     return {
-        name: dialogue_policies(each, execute=execute)() for name, each in named.items() if each is not None
+        name: dialogue_policies(each, execute=execute, tryout=tryout)()
+        for name, each in named.items()
+        if each is not None
     }
 
 

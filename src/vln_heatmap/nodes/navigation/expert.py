@@ -1,4 +1,8 @@
-"""The expert who knows the house: at any state, the discrete action of the shortest way to a goal.
+"""The expert who knows the house: at any state, the discrete action of a good way to the nearest goal.
+
+The way keeps away from obstacles where there is room, and the expert steers for a point some way ahead on it. So
+what it does can be told from what is seen: whoever takes the shortest way turns round corners that no camera sees
+any more.
 
 Invariant: whoever does what it says arrives within a step of the nearest goal, faces what the episode is about,
 and is then told to STOP. It may be asked anywhere, at any time: it plans anew when somebody else has acted.
@@ -27,11 +31,11 @@ from vln_heatmap.simulation.trajectories import WalkRequest
 from vln_heatmap.simulation.trajectories.walker import Walker
 from vln_heatmap.simulation.trajectories.walks import bearing
 
-_CORNER = 0.3  # metres from which a way point counts as reached
+_AHEAD = (0.7, 0.45, 0.2)  # metres of the way that are looked ahead: the first that can be walked straight
 
 
 class Expert:
-    """A shortest-path follower for one episode.
+    """A path follower for one episode.
 
     Args:
         sim: with the scene.
@@ -60,12 +64,21 @@ class Expert:
     def _next(self, state: AgentState) -> int:
         if any(math.dist(state.position, goal) <= self.agent.forward_step for goal in self.goals):
             return self._facing(state)
-        while len(self._path) > 1 and math.dist(state.position, self._path[0]) < _CORNER:
-            self._path = self._path[1:]
         if not len(self._path):
             return STOP
         walker = Walker(self.sim, state, WalkRequest(2, self.agent))
-        return walker.steer(self._path[0], self._blocked)
+        return walker.steer(self._ahead(np.asarray(state.position)), self._blocked)
+
+    def _ahead(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The point [3] of the way to steer for; what lies behind is forgotten."""
+        self._path = self._path[int(np.linalg.norm(self._path - position, axis=1).argmin()) :]
+        lengths = np.linalg.norm(np.diff(self._path, axis=0), axis=1)
+        along = np.concatenate([[0.0], np.cumsum(lengths)])
+        for reach in _AHEAD:
+            point = self._path[min(int(np.searchsorted(along, reach)), len(along) - 1)]
+            if len(self.sim.shortest_path(position, point)) == 2:
+                return point
+        return self._path[min(2, len(along) - 1)]
 
     def _notice(self, state: AgentState) -> None:
         """Keep the plan if the agent did what it was told, else make a new one."""
@@ -84,13 +97,15 @@ class Expert:
     def _plan(self, state: AgentState) -> None:
         position = np.asarray(state.position)
         self._path = np.zeros((0, 3))
-        best = math.inf
+        best, nearest = math.inf, None
         for goal in sorted(self.goals, key=lambda goal: math.dist(position, goal)):
             if math.dist(position, goal) >= best:  # no way is shorter than the straight line
                 break
             path = self.sim.shortest_path(position, goal)
             if len(path) and path_length(path) < best:
-                best, self._path = path_length(path), path
+                best, nearest = path_length(path), goal
+        if nearest is not None:
+            self._path = self.sim.roomy_path(position, nearest)
 
     def _facing(self, state: AgentState) -> int:
         if (

@@ -98,7 +98,7 @@ def cotraining_stage(
 
 def open_students(cotrained: Any, navigation: Any, params: NavigationParams) -> dict[str, DialoguePolicy]:
     """The policies that walk: "model" of the second stage, "before_cotraining" of the first."""
-    return trained_policies(cotrained, navigation, execute=params.execute)
+    return trained_policies(cotrained, navigation, execute=params.execute, tryout=params.tryout)
 
 
 def open_drawer(finetuned: Any) -> Any:

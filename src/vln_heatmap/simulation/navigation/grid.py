@@ -32,6 +32,7 @@ from vln_heatmap.simulation.simulators.base import (
 )
 
 FLOOR_TOLERANCE = 0.5  # metres between a point and the floor below it for the point to count as standing
+_ROOM, _PRICE = 0.5, 6.0  # metres from obstacles that are kept if they can be, and what lacking them costs
 Points = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -144,6 +145,19 @@ class NavigationGrid:
         if not self._is_level:
             path = vertical_profile(path, self._on_surface(resample(path, self.agent.cell)))
         return path[::-1] if swap else path
+
+    def roomy_path(self, start: Points, goal: Points) -> Points:
+        """Points [N, 3] on the floor, about a cell apart, of a way from start to goal that keeps away from
+        obstacles where there is room; N = 0 if there is no way.
+
+        The shortest way if a metre at the distance g from the nearest obstacle counted as
+        1 + 6 (1 - g / 0.5)^2 where g is less than 0.5 metres.
+        """
+        if not (self.is_navigable(start) and self.is_navigable(goal)):
+            return np.zeros((0, 3))
+        ends = [self._on_floor(np.asarray(point, np.float64)) for point in (start, goal)]
+        way = self._grid_path(ends[0], ends[1], self._roomy_search)
+        return np.concatenate([ends[0][None], way, ends[1][None]])
 
     def step(self, state: AgentState, action: int) -> StepResult:
         """Apply an action; a blocked FORWARD leaves the agent where it was with ``collided`` set.
@@ -316,19 +330,19 @@ class NavigationGrid:
         """Way points [N, 3] between two floor points, both included."""
         if self._visible(start, goal[None])[0]:
             return np.stack([start, goal])
-        path = np.concatenate([start[None], self._grid_path(start, goal), goal[None]])
+        path = np.concatenate([start[None], self._grid_path(start, goal, self._search), goal[None]])
         for _ in range(2):  # once from each end
             path = self._pull(self._on_surface(resample(path, self.agent.cell)))[::-1]
         return path
 
-    def _grid_path(self, start: Points, goal: Points) -> Points:
-        """Cell centres [N, 3] of the shortest way through cells, eight directions."""
+    def _grid_path(self, start: Points, goal: Points, search: MCP_Geometric) -> Points:
+        """Cell centres [N, 3] of the cheapest way through cells, eight directions."""
         ends = [
             (2 * int(np.argmax(self._holding(point))), *self._cells(point[[0, 2]]).tolist())
             for point in (start, goal)
         ]
-        self._search.find_costs([ends[0]], [ends[1]])
-        plane, row, column = np.array(self._search.traceback(ends[1])).T
+        search.find_costs([ends[0]], [ends[1]])
+        plane, row, column = np.array(search.traceback(ends[1])).T
         real = plane % 2 == 0
         sheet, row, column = plane[real] // 2, row[real], column[real]
         x, z = self._centres(np.stack([row, column], axis=1)).T
@@ -336,12 +350,24 @@ class NavigationGrid:
 
     @cached_property
     def _search(self) -> MCP_Geometric:
-        """Search through planes [2S - 1, Z, X]: the sheets, and between two of them their common cells, which
-        cost next to nothing."""
+        """Search for the shortest way."""
+        return self._search_with(np.ones(self.free.shape))
+
+    @cached_property
+    def _roomy_search(self) -> MCP_Geometric:
+        """Search for a way that keeps away from obstacles."""
+        lack = np.clip(1 - self.sheets.gaps / _ROOM, 0, 1)
+        return self._search_with(1 + _PRICE * lack**2)
+
+    def _search_with(self, costs: Points) -> MCP_Geometric:
+        """Search through planes [2S - 1, Z, X]: the sheets, whose cells have costs [S, Z, X], and between two of
+        them their common cells, which cost next to nothing."""
         planes = np.zeros((2 * len(self.free) - 1, *self.free.shape[1:]), bool)
         planes[::2], planes[1::2] = self.free, self._links
         offsets = [(0, *side) for side in SIDES] + [(-1, 0, 0), (1, 0, 0)][: 2 * (len(planes) > 1)]
-        return MCP_Geometric(np.where(planes, 1.0, -1.0), offsets=offsets, sampling=(1e-3, 1.0, 1.0))
+        prices = np.ones(planes.shape)
+        prices[::2] = costs
+        return MCP_Geometric(np.where(planes, prices, -1.0), offsets=offsets, sampling=(1e-3, 1.0, 1.0))
 
     def _hopeful(self, start: Points, ends: Points, between: Points) -> Mask:
         """Whether all is free at points [K, N, 2] (x, z) between a floor point [3] and others [N, 3]: [N]."""

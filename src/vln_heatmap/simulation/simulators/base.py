@@ -128,6 +128,10 @@ class Simulator(Protocol):
     def shortest_path(self, start: NDArray[np.float64], goal: NDArray[np.float64]) -> NDArray[np.float64]:
         """Way points [N, 3] of the shortest walkable path, both ends included; N = 0 if there is none."""
 
+    def roomy_path(self, start: NDArray[np.float64], goal: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points [N, 3] of a walkable path that keeps away from obstacles where there is room, both ends
+        included; N = 0 if there is none."""
+
     def step(self, state: AgentState, action: int) -> StepResult:
         """Apply a discrete action: STOP, FORWARD 0.25 m, TURN_LEFT / TURN_RIGHT 15 degrees."""
 

@@ -127,6 +127,11 @@ class EmbeddedSimulator(ABC):
         """Way points [N, 3] of the shortest walkable path, both ends included; N = 0 if there is none."""
         return self.navigation.shortest_path(start, goal)
 
+    def roomy_path(self, start: NDArray[np.float64], goal: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points [N, 3] of a walkable path that keeps away from obstacles where there is room; N = 0 if there is
+        none."""
+        return self.navigation.roomy_path(start, goal)
+
     def step(self, state: AgentState, action: int) -> StepResult:
         """Apply STOP, FORWARD, TURN_LEFT or TURN_RIGHT with the step sizes of ``agent``."""
         return self.navigation.step(state, action)

@@ -25,6 +25,7 @@ from vln_heatmap.geometry.cameras import PinholeCamera
 from vln_heatmap.params import AgentParams, HabitatParams
 from vln_heatmap.simulation.habitat_dataset import HabitatScene, export_scenes, read_description
 from vln_heatmap.simulation.habitat_scenes import describe_scene, scene_name
+from vln_heatmap.simulation.navigation.lines import resample
 from vln_heatmap.simulation.scene import Scene
 from vln_heatmap.simulation.simulators.base import (
     FORWARD,
@@ -191,6 +192,11 @@ class HabitatSimulator:
         path = self._find_path(start, goal)
         points = [] if path is None else [np.array(point, np.float64) for point in path.points]
         return np.array([self._to_floor(point) for point in points], np.float64).reshape(-1, 3)
+
+    def roomy_path(self, start: NDArray[np.float64], goal: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The shortest path, a point every 5 cm: Habitat plans no others."""
+        path = self.shortest_path(start, goal)
+        return resample(path, 0.05) if len(path) > 1 else path
 
     def step(self, state: AgentState, action: int) -> StepResult:
         """Apply an action; after a collision the agent stands where the navigation mesh stopped it.

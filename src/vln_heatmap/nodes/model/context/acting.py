@@ -6,7 +6,7 @@ go or in pieces; the cache never holds more than the window.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -183,7 +183,13 @@ def _say_held(state: DialogueState, felt: Tensor) -> None:
 
 
 @torch.no_grad()
-def act(model: ActionDialogue, states: Sequence[DialogueState], *, cached: bool) -> list[list[int]]:
+def act(
+    model: ActionDialogue,
+    states: Sequence[DialogueState],
+    barred: Sequence[Collection[int]] | None,
+    *,
+    cached: bool,
+) -> list[list[int]]:
     """See ``ActionDialogue.act_all``."""
     if any(not state.open for state in states):
         raise ValueError("a reply needs a view: observe before each act")
@@ -192,6 +198,8 @@ def act(model: ActionDialogue, states: Sequence[DialogueState], *, cached: bool)
     if not states:
         return []
     speakers = [_speaker(model, state) for state in states]
+    for speaker, actions in zip(speakers, barred or [()] * len(states), strict=True):
+        speaker.barred = frozenset(actions)
     known = [len(speaker.said) for speaker in speakers]
     rows = [state.row for state in states]
     memory = together([state.cache for state in states], model.device) if cached else None

@@ -45,6 +45,7 @@ class Speaker:
         end: token that ends a reply.
         limit: actions of a reply, at most.
         said: actions so far; begun: tokens of the one that is not whole yet.
+        barred: actions that must not be the next one; STOP cannot be.
     """
 
     words: Sequence[tuple[int, ...]]
@@ -53,11 +54,15 @@ class Speaker:
     said: list[int] = field(default_factory=list)
     begun: tuple[int, ...] = ()
     open: bool = True
+    barred: frozenset[int] = frozenset()
 
     def allowed(self) -> list[int]:
         """Tokens that may come next."""
         place = len(self.begun)
-        following = {word[place] for word in self.words if word[:place] == self.begun}
+        words = [
+            word for action, word in enumerate(self.words) if action == STOP or action not in self.barred
+        ]
+        following = {word[place] for word in words if word[:place] == self.begun}
         ends = {self.end} if self.said and not self.begun else set()
         return sorted(following | ends)
 
@@ -75,6 +80,6 @@ class Speaker:
         self.begun += (token,)
         if self.begun in self.words:
             action = self.words.index(self.begun)
-            self.said, self.begun = [*self.said, action], ()
+            self.said, self.begun, self.barred = [*self.said, action], (), frozenset()
             self.open = action != STOP and len(self.said) < self.limit
         return token
