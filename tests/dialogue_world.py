@@ -43,6 +43,7 @@ class MadeUp:
             "frames": rng.integers(0, 256, (length, 3, SIDE, SIDE), np.uint8),
             "features": rng.standard_normal(grid).astype(np.float16),
             "depth": rng.integers(200, 5000, (length, 3, 3)).astype(np.uint16),
+            "hfov": np.array([90.0]),
             "poses": np.stack([_pose(rng) for _ in range(length)]),
             "points": np.tile(rng.uniform(-3, 3, (1, 4, 4, 3)).astype(np.float32), (length, 1, 1, 1)),
         }

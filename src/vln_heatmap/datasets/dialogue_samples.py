@@ -308,6 +308,6 @@ def _stacked(name: str, arrays: Sequence[NDArray[Any] | None], rows: int) -> NDA
     longest = max([rows, *map(len, given)])
     stacked = np.zeros((len(arrays), longest, *first.shape[1:]), first.dtype)
     for target, array in zip(stacked, arrays, strict=True):
-        if array is not None:
+        if array is not None and len(array):
             target[: len(array)] = array
     return stacked

@@ -27,6 +27,21 @@ class VoxelParams(Params):
     least: Share = Field(0.0, description="a frame of which a smaller share is left is left out whole")
 
 
+class SurroundingsParams(Params):
+    """A map of the floor round the robot, remembered from all depth images of the walk."""
+
+    side: int = Field(16, ge=4, le=64, description="cells of 0.2 m along a side; most of it lies ahead")
+    hfov: float = Field(90.0, gt=10, lt=170, description="of the depth camera in degrees")
+    low: float = Field(-1.1, description="metres above the camera, so negative: what is lower is floor")
+    high: float = Field(0.15, description="metres above the camera: what is higher blocks nobody")
+
+    @model_validator(mode="after")
+    def _check(self) -> SurroundingsParams:
+        if self.low >= self.high:
+            raise ValueError(f"low must be less than high, got {self.low} and {self.high}")
+        return self
+
+
 class ContextParams(Params):
     """How many tokens a view is worth now (fast) and later (slow)."""
 
@@ -48,12 +63,16 @@ class ContextParams(Params):
     odometry: bool = Field(
         False, description="sense where the walk has led too, for agents that know their pose"
     )
+    surroundings: SurroundingsParams | None = Field(
+        None,
+        description="sense what of the floor around is blocked, from depth and poses so far; null = do not",
+    )
     voxels: VoxelParams | None = Field(None, description="3-D-aware pruning of memory; null = none")
 
     @property
     def senses(self) -> bool:
         """Whether anything is sensed beside the picture."""
-        return self.ranges > 0 or self.odometry
+        return self.ranges > 0 or self.odometry or self.surroundings is not None
 
 
 class SummaryParams(Params):

@@ -25,6 +25,7 @@ KINDS = {
     "depth": {"context": {"ranges": 3}},
     "odometry": {"context": {"odometry": True}},
     "senses": {"context": {"ranges": 3, "odometry": True}},
+    "surroundings": {"context": {"surroundings": {"side": 4}, "odometry": True}},
     "compact": {
         "dialogue": world.DIALOGUE.model_copy(update={"chat": "compact"}),
         "context": {"fast": 4, "odometry": True},
@@ -312,6 +313,14 @@ def test_rows_of_a_batch_do_not_feel_each_other() -> None:
         torch.testing.assert_close(
             together.losses[together.rows == number], alone.losses, atol=1e-4, rtol=1e-4
         )
+
+
+def test_questions_alone_sense_nothing() -> None:
+    """A batch without a walk, as evaluation makes them, and one with."""
+    model = world.toy_dialogue(context={"ranges": 3, "surroundings": {"side": 4}})
+    alone = model(world.batch(model, [world.question()]))
+    beside = model(world.batch(model, [world.question(), world.expert_dialogues()[0]]))
+    torch.testing.assert_close(beside.losses[beside.rows == 0], alone.losses, atol=1e-4, rtol=1e-4)
 
 
 def test_text_alone_can_be_learned_too() -> None:

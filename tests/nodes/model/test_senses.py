@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from vln_heatmap.nodes.model.context.senses import Senses, mirrored, nearness, odometry, sensed
-from vln_heatmap.params.navigation_model import ContextParams
+from vln_heatmap.nodes.model.context.surroundings import Surroundings
+from vln_heatmap.params.navigation_model import ContextParams, SurroundingsParams
 from vln_heatmap.simulation.recording import camera_pose
 
 BOTH = ContextParams(ranges=2, odometry=True)
@@ -63,6 +64,20 @@ def test_a_mirror_senses_the_mirrored_walk() -> None:
     other = sensed(depth[:, ::-1].copy(), walk(*map(tuple, states * [-1, 1, -1])), BOTH).numpy()
     np.testing.assert_allclose(mirrored(seen, BOTH), other, atol=1e-5)
     np.testing.assert_array_equal(mirrored(mirrored(seen, BOTH), BOTH), seen)
+
+
+def test_a_mirror_maps_the_mirrored_surroundings() -> None:
+    params = ContextParams(ranges=2, odometry=True, surroundings=SurroundingsParams(side=8))
+    rng = np.random.default_rng(2)
+    states, depths = rng.uniform(-1, 1, (5, 3)), rng.uniform(0.5, 3, (5, 32, 32)).astype(np.float32)
+    maps = [Surroundings(params.surroundings) for _ in range(2)]
+    for step in range(1, 6):
+        seen = sensed(depths[step - 1], walk(*map(tuple, states[:step])), params, maps[0]).numpy()
+        turned, other = depths[step - 1][:, ::-1].copy(), states[:step] * [-1, 1, -1]
+        wanted = sensed(turned, walk(*map(tuple, other)), params, maps[1]).numpy()
+        different = np.abs(mirrored(seen, params) - wanted) > 1e-5
+        assert different.mean() < 0.05  # points on the very border of a cell fall to either side
+    assert seen[12:].any()
 
 
 @pytest.mark.parametrize(

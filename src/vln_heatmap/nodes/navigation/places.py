@@ -7,6 +7,7 @@ Invariant: it is what the running agent makes of the same depth and poses, in th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -40,19 +41,44 @@ def stored_senses(sequence: Any, dialogue: Dialogue, *, context: ContextParams) 
         sequence, dialogue: as of ``stored_points``. After the last action of all one still stands there.
         context: what of it the model reads.
     """
-    from vln_heatmap.nodes.model.context.senses import ODOMETRY, nearness, odometry
+    from vln_heatmap.nodes.model.context.senses import numbers
 
     if dialogue.task != "navigation":
-        return np.zeros((0, context.ranges**2 + ODOMETRY * context.odometry), np.float32)
-    poses, first = sequence.read("poses"), dialogue.frames[0]
-    steps = range(first, min(first + len(dialogue.actions) + 1, len(poses)))
+        return np.zeros((0, numbers(context)), np.float32)
+    walked = _walk_senses(sequence, dialogue.start, context)  # [T, n]
+    steps = dialogue.frames[0] - dialogue.start + np.arange(len(dialogue.actions) + 1)
+    return walked[np.minimum(steps, len(walked) - 1)]
+
+
+@lru_cache(maxsize=2048)  # windows of one walk ask again and again
+def _walk_senses(sequence: Any, start: int, context: ContextParams) -> NDArray[np.float32]:
+    """What is sensed at each frame of a sequence from ``start`` on [T, n].
+
+    Raises:
+        ValueError: its camera is not the one that the map is made for.
+    """
+    from vln_heatmap.nodes.model.context.senses import nearness, odometry
+    from vln_heatmap.nodes.model.context.surroundings import Surroundings
+
+    poses = sequence.read("poses")[start:]
+    depth = _metres(sequence, range(start, start + len(poses)))
     parts = []
     if context.ranges:
-        parts.append(nearness(_metres(sequence, steps), context.ranges).flatten(1).numpy())
+        parts.append(nearness(depth, context.ranges).flatten(1).numpy())
     if context.odometry:
-        parts.append(odometry(poses[dialogue.start : steps.stop])[first - dialogue.start :])
-    sensed = np.concatenate(parts, 1)
-    return sensed[np.minimum(np.arange(len(dialogue.actions) + 1), len(sensed) - 1)]
+        parts.append(odometry(poses))
+    if context.surroundings is not None:
+        hfov, around = float(sequence.read("hfov", [0])[0]), Surroundings(context.surroundings)
+        if abs(hfov - context.surroundings.hfov) > 0.01:
+            raise ValueError(
+                f"context.surroundings.hfov is {context.surroundings.hfov}, the walks have {hfov}"
+            )
+        seen = []
+        for image, pose in zip(depth, poses, strict=True):
+            around.add(image, pose)
+            seen.append(around.around(pose).ravel())
+        parts.append(np.stack(seen))
+    return np.concatenate(parts, 1).astype(np.float32)
 
 
 def _metres(sequence: Any, frames: Sequence[int]) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from vln_heatmap.nodes.model.context.rows import batched, grid_span
 from vln_heatmap.nodes.model.context.senses import sensed
 from vln_heatmap.nodes.model.context.speech import Speaker, say_actions
 from vln_heatmap.nodes.model.context.state import DialogueState, Seen, recalled, remember
+from vln_heatmap.nodes.model.context.surroundings import Surroundings
 from vln_heatmap.nodes.navigation.history import History, View
 
 if TYPE_CHECKING:
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 def start(model: ActionDialogue, instruction: str) -> DialogueState:
     """See ``ActionDialogue.start``."""
-    return DialogueState(instruction, History(model.dialogue), model.row())
+    state = DialogueState(instruction, History(model.dialogue), model.row())
+    if model.action.context.surroundings is not None:
+        state.surroundings = Surroundings(model.action.context.surroundings)
+    return state
 
 
 @torch.no_grad()
@@ -45,7 +49,7 @@ def observe(
     known = torch.stack([torch.as_tensor(feature) for feature in features]).to(model.device)
     cells = model.see(images, known)  # [n, g, g, D]
     for number, state in enumerate(states):
-        felt = model.feel(sensed(depths[number], tracks[number], model.action.context)[None])
+        felt = _feel(model, state, depths[number], tracks[number])
         if state.window:
             _close(model, state, done[number], felt)
         view = state.history.observe()
@@ -56,6 +60,11 @@ def observe(
             _open(model, state, view)
         _show(model, state, view, kept, cells[number], felt)
     return list(states)
+
+
+def _feel(model: ActionDialogue, state: DialogueState, depth: Any, track: Any) -> Tensor | None:
+    """What is sensed now [1, D]; None where the model senses nothing."""
+    return model.feel(sensed(depth, track, model.action.context, state.surroundings)[None])
 
 
 def _close(
@@ -167,7 +176,7 @@ def sense(
 ) -> list[DialogueState]:
     """See ``ActionDialogue.sense_all``."""
     for state, depth, track in zip(states, depths, tracks, strict=True):
-        vector = model.feel(sensed(depth, track, model.action.context)[None])
+        vector = _feel(model, state, depth, track)
         if vector is None:
             continue
         state.felt.append(vector[0])

@@ -1,4 +1,4 @@
-"""What a robot senses beside the picture at each step: how near things are, and where it has come.
+"""What a robot senses beside the picture at each step: how near things are, where it has come, what is round it.
 
 One vector a step. That of a view is added to the last token before the reply, that after an action to the
 action's last token: so every action is read off what is sensed when it is to be done, though a view is shown for
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vln_heatmap.nodes.model.context.surroundings import Surroundings
 from vln_heatmap.params.navigation_model import ContextParams
 
 _HIDDEN = 128
@@ -68,8 +69,17 @@ def odometry(poses: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.stack(columns, 1).astype(np.float32)
 
 
+def numbers(params: ContextParams) -> int:
+    """How many numbers are sensed at a step."""
+    around = 0 if params.surroundings is None else 2 * params.surroundings.side**2
+    return params.ranges**2 + ODOMETRY * params.odometry + around
+
+
 def sensed(
-    depth: NDArray[np.floating] | None, track: NDArray[np.floating] | None, params: ContextParams
+    depth: NDArray[np.floating] | None,
+    track: NDArray[np.floating] | None,
+    params: ContextParams,
+    surroundings: Surroundings | None = None,
 ) -> Tensor:
     """What is sensed at one step, as ``Senses`` reads it [n].
 
@@ -77,19 +87,26 @@ def sensed(
         depth: z-depth in metres [H, W].
         track: poses since the episode's start, the last one now [T, 4, 4].
         params: which of it the model reads.
+        surroundings: map of the walk so far, into which this step's depth is entered; needed if it is read.
 
     Raises:
         ValueError: the model reads what is not there.
     """
+    mapped = params.surroundings is not None
+    if depth is None and (params.ranges or mapped):
+        raise ValueError("this dialogue reads depth (context.ranges): every step needs it, got None")
+    if (track is None or not len(track)) and (params.odometry or mapped):
+        raise ValueError("this dialogue reads poses (context.odometry): every step needs one, got None")
     parts = []
     if params.ranges:
-        if depth is None:
-            raise ValueError("this dialogue reads depth (context.ranges): every step needs it, got None")
         parts.append(nearness(depth, params.ranges).flatten())
     if params.odometry:
-        if track is None or not len(track):
-            raise ValueError("this dialogue reads poses (context.odometry): every step needs one, got None")
-        parts.append(torch.from_numpy(odometry(track)[-1]))
+        parts.append(torch.from_numpy(odometry(np.asarray(track))[-1]))
+    if mapped:
+        if surroundings is None:
+            raise ValueError("this dialogue reads a map (context.surroundings), got None")
+        surroundings.add(np.asarray(depth), np.asarray(track)[-1])
+        parts.append(torch.from_numpy(surroundings.around(np.asarray(track)[-1]).ravel()))
     return torch.cat(parts) if parts else torch.zeros(0)
 
 
@@ -100,6 +117,10 @@ def mirrored(senses: NDArray[np.float32], params: ContextParams) -> NDArray[np.f
     flipped[..., :cells] = near[..., ::-1].reshape(*senses.shape[:-1], cells)
     if params.odometry:
         flipped[..., [cells + place for place in _ODD]] *= -1
+    if params.surroundings is not None:
+        side, first = params.surroundings.side, cells + ODOMETRY * params.odometry
+        around = flipped[..., first:].reshape(*senses.shape[:-1], 2, side, side)
+        flipped[..., first:] = around[..., ::-1].reshape(*senses.shape[:-1], 2 * side**2)
     return flipped
 
 
@@ -113,8 +134,7 @@ class Senses(nn.Module):
 
     def __init__(self, params: ContextParams, width: int) -> None:
         super().__init__()
-        numbers = params.ranges**2 + ODOMETRY * params.odometry
-        first, last = nn.Linear(numbers, _HIDDEN), nn.Linear(_HIDDEN, width)
+        first, last = nn.Linear(numbers(params), _HIDDEN), nn.Linear(_HIDDEN, width)
         with torch.no_grad():
             last.weight.mul_(_QUIET)
         self.read = nn.Sequential(first, nn.GELU(), last)

@@ -17,6 +17,7 @@ from torch import Tensor
 from vln_heatmap.nodes.model.context.cache import Cache
 from vln_heatmap.nodes.model.context.rows import Row
 from vln_heatmap.nodes.model.context.speech import Speaker
+from vln_heatmap.nodes.model.context.surroundings import Surroundings
 from vln_heatmap.nodes.navigation.history import History
 
 
@@ -62,6 +63,7 @@ class DialogueState:
         reply_at: where the answer begins in the row.
         held: last token of the last action, until it is known what is sensed after it.
         felt: what is sensed after each action since the view [D].
+        surroundings: map of the walk so far, for models that read it.
         pruned: memory tokens that this window leaves out, and how many there would be.
         views: how many were shown.
     """
@@ -78,6 +80,7 @@ class DialogueState:
     reply_at: int = 0
     held: int | None = None
     felt: list[Tensor] = field(default_factory=list)
+    surroundings: Surroundings | None = None
     pruned: tuple[int, int] = (0, 0)
     views: int = 0
 
@@ -101,7 +104,8 @@ class DialogueState:
         """Memory that the dialogue takes, beside that of the model."""
         views = {id(view): view for view in (*self.seen, *self.memory, *self.window)}
         spans = sum(t.numel() * t.element_size() for t in (*self.row.tokens, *self.row.senses))
-        return self.cache.bytes + spans + sum(view.bytes for view in views.values())
+        around = 0 if self.surroundings is None else self.surroundings.bytes
+        return self.cache.bytes + spans + around + sum(view.bytes for view in views.values())
 
 
 def remember(seen: list[Seen], view: Seen, limit: int) -> list[Seen]:
