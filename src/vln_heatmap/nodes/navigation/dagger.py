@@ -130,7 +130,12 @@ def first_corrections(
     """
     if not params.dagger.enabled:
         return filmed([], params, params.dagger.episodes.house)
-    return correct_student(dialogue_policies(student)(), store, params, unfinished=unfinished)
+    return correct_student(
+        dialogue_policies(student, execute=params.execute, tryout=params.tryout)(),
+        store,
+        params,
+        unfinished=unfinished,
+    )
 
 
 def further_corrections(
@@ -147,7 +152,10 @@ def further_corrections(
         store, params, unfinished: see ``correct_student``.
         rounds: the corrections of all rounds before.
     """
-    policy, number = dialogue_policies(student)(), len(rounds.stores)
+    policy, number = (
+        dialogue_policies(student, execute=params.execute, tryout=params.tryout)(),
+        len(rounds.stores),
+    )
     return correct_student(policy, store, params, round_number=number, unfinished=unfinished)
 
 
