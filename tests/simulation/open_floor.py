@@ -76,6 +76,9 @@ class OpenFloor:
         ]
         return min(corners, key=path_length)
 
+    def roomy_path(self, start, goal) -> np.ndarray:
+        return self.shortest_path(start, goal)
+
     def geodesic_distance(self, start, goal) -> float:
         return path_length(self.shortest_path(start, goal))
 
