@@ -57,28 +57,25 @@ def _walk_senses(sequence: Any, start: int, context: ContextParams) -> NDArray[n
     Raises:
         ValueError: its camera is not the one that the map is made for.
     """
-    from vln_heatmap.nodes.model.context.senses import nearness, odometry
+    from vln_heatmap.nodes.model.context.senses import sensed
     from vln_heatmap.nodes.model.context.surroundings import Surroundings
 
-    poses = sequence.read("poses")[start:]
-    depth = _metres(sequence, range(start, start + len(poses)))
-    parts = []
-    if context.ranges:
-        parts.append(nearness(depth, context.ranges).flatten(1).numpy())
-    if context.odometry:
-        parts.append(odometry(poses))
+    around = None
     if context.surroundings is not None:
-        hfov, around = float(sequence.read("hfov", [0])[0]), Surroundings(context.surroundings)
+        around, hfov = Surroundings(context.surroundings), float(sequence.read("hfov", [0])[0])
         if abs(hfov - context.surroundings.hfov) > 0.01:
             raise ValueError(
                 f"context.surroundings.hfov is {context.surroundings.hfov}, the walks have {hfov}"
             )
-        seen = []
-        for image, pose in zip(depth, poses, strict=True):
-            around.add(image, pose)
-            seen.append(around.around(pose).ravel())
-        parts.append(np.stack(seen))
-    return np.concatenate(parts, 1).astype(np.float32)
+    poses = sequence.read("poses")[start:]
+    images = _metres(sequence, range(start, start + len(poses)))
+    steps = [sensed(image, poses[: n + 1], context, around).numpy() for n, image in enumerate(images)]
+    return np.stack(steps).astype(np.float32)
+
+
+def forget_walks() -> None:
+    """Read walks anew: where others were stored, there may be other ones now."""
+    _walk_senses.cache_clear()
 
 
 def _metres(sequence: Any, frames: Sequence[int]) -> NDArray[np.float32]:

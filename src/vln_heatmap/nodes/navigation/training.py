@@ -17,7 +17,7 @@ import pandas as pd
 from vln_heatmap.datasets.dialogue_samples import Dialogue, VLNActionDataset
 from vln_heatmap.nodes.navigation.dialogues import dialogue_table, read_dialogues
 from vln_heatmap.nodes.navigation.mixing import CombineDataset, make_order
-from vln_heatmap.nodes.navigation.places import stored_points, stored_senses
+from vln_heatmap.nodes.navigation.places import forget_walks, stored_points, stored_senses
 from vln_heatmap.nodes.training.stage import StageResult, delivered
 from vln_heatmap.nodes.training.state import digest
 from vln_heatmap.params.navigation_data import DialogueParams, MixingParams
@@ -167,6 +167,7 @@ def _by_task(network: Any, features: Any, dialogues: Sequence[Dialogue], mirror:
     if context.voxels is not None and context.voxels.source == "given":
         derived["points"] = partial(stored_points, cells=context.memory_grid)
     if context.senses:
+        forget_walks()
         derived["senses"] = partial(stored_senses, context=context)
     tasks: dict[str, list[Dialogue]] = {}
     for item in dialogues:

@@ -94,9 +94,13 @@ def sensed(
     """
     mapped = params.surroundings is not None
     if depth is None and (params.ranges or mapped):
-        raise ValueError("this dialogue reads depth (context.ranges): every step needs it, got None")
+        raise ValueError(
+            "this dialogue reads depth (context.ranges, surroundings): every step needs it, got None"
+        )
     if (track is None or not len(track)) and (params.odometry or mapped):
-        raise ValueError("this dialogue reads poses (context.odometry): every step needs one, got None")
+        raise ValueError(
+            "this dialogue reads poses (context.odometry, surroundings): every step needs one, got None"
+        )
     parts = []
     if params.ranges:
         parts.append(nearness(depth, params.ranges).flatten())
