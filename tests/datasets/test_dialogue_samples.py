@@ -181,3 +181,60 @@ def test_what_is_no_dialogue_is_refused(name: str) -> None:
     turns, memory, task, message = BROKEN[name]
     with pytest.raises(ValueError, match=message):
         Dialogue(turns, "go", memory, task, "walk")
+
+
+def misled(*dialogues: Dialogue, params: DialogueParams = PARAMS) -> VLNActionDataset:
+    """With the words of other walks beside their own."""
+    sequences = {name: Numbered() for name in ("walk", "second", "third")}
+    return VLNActionDataset(dialogues, sequences, DialogueWriter(WRITER.tokenizer, params), candidates=8)
+
+
+def of_walk(name: str, words: str, length: int = 6) -> list[Dialogue]:
+    return episode_dialogues([*[1] * (length - 1), 0], words, name, PARAMS)
+
+
+def test_other_words_are_another_walks_and_nothing_else_is_different() -> None:
+    """The one of the nearest length, the same each time where nothing is drawn; answers stay as they are."""
+    one, two = of_walk("walk", "go to the sofa"), of_walk("walk", "go to the sofa now")
+    near, far = of_walk("second", "stop at the bed"), of_walk("third", "turn left and then turn left again")
+    data = misled(*one, *two, *near, *far, talk([0, 1]))
+    found = set()
+    for seed in range(30):
+        sample = data.get(0, np.random.default_rng(seed))
+        other = sample["other"]
+        found.add(other["instruction"])
+        for name in ("input_ids", "labels"):  # all that follows the instruction is as it was
+            after = [
+                item[name][len(WRITER.opening(item["instruction"], memory=False)) :]
+                for item in (sample, other)
+            ]
+            np.testing.assert_array_equal(*after)
+    assert "stop at the bed" in found
+    assert found <= {
+        near[0].instruction,
+        far[0].instruction,
+        "go to the sofa",
+    }  # its own if no other is drawn
+    np.testing.assert_array_equal(data[0]["other"]["input_ids"], data[0]["other"]["input_ids"])
+    question = data[len(data) - 1]
+    np.testing.assert_array_equal(question["other"]["input_ids"], question["input_ids"])
+
+
+def test_other_words_that_leave_no_room_for_the_views_are_not_taken() -> None:
+    own, long = of_walk("walk", "go", 16), of_walk("second", "go to the sofa " * 20, 16)
+    short = PARAMS.model_copy(update={"max_tokens": len(WRITER.write(own[0]).ids) + 8})
+    sample = misled(*own, *long, params=short)[0]
+    assert sample["other"]["instruction"] == "go"
+    np.testing.assert_array_equal(sample["other"]["labels"], sample["labels"])
+
+
+def test_a_batch_has_other_words_in_the_shape_of_its_own() -> None:
+    data = misled(*of_walk("walk", "go to the sofa"), *of_walk("second", "turn left, then go to the sofa"))
+    batch = data.collate([data[0], data[1]])
+    other = batch["other"]
+    assert other.keys() == {"input_ids", "labels", "attention_mask", "instruction"}
+    assert other["input_ids"].shape == other["labels"].shape == other["attention_mask"].shape
+    assert other["instruction"] == batch["instruction"][::-1]
+    assert torch.equal(other["attention_mask"].sum(1), batch["attention_mask"].sum(1).flip(0))
+    plain = dataset(*of_walk("walk", "go to the sofa"))
+    assert "other" not in plain.collate([plain[0]])

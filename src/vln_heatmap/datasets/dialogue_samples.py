@@ -28,7 +28,7 @@ _OTHER_SIDE = {"left": "right", "right": "left", "Left": "Right", "Right": "Left
 _SIDES = re.compile(rf"\b({'|'.join(_OTHER_SIDE)})\b")
 _TASKS = get_args(Task)
 #: What of a sample has no row a frame; all other arrays have.
-_LISTS = ("input_ids", "labels", "task", "instruction", "memory_count")
+_LISTS = ("input_ids", "labels", "task", "instruction", "memory_count", "other")
 
 Sample = dict[str, Any]
 Derive = Callable[[Any, "Dialogue"], NDArray[Any]]
@@ -170,6 +170,8 @@ class VLNActionDataset:
             an array with a row for each frame, or each step, of it.
         mirror: share of the navigation samples that are drawn as in the mirror image of their building.
         mirrored: by name of an array, what a mirror makes of it; by default its last axis is turned round.
+        candidates: for samples of navigation with words of other walks beside their own: how many are drawn, of
+            which that of the nearest length is taken; 0 = without.
     """
 
     def __init__(
@@ -182,10 +184,11 @@ class VLNActionDataset:
         derived: Mapping[str, Derive] | None = None,
         mirror: float = 0.0,
         mirrored: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] | None = None,
+        candidates: int = 0,
     ) -> None:
         self.dialogues, self.features, self.writer = tuple(dialogues), features, writer
         self.arrays, self.derived = tuple(arrays), dict(derived or {})
-        self.mirror, self.mirrored = mirror, dict(mirrored or {})
+        self.mirror, self.mirrored, self.candidates = mirror, dict(mirrored or {}), candidates
 
     def __len__(self) -> int:
         return len(self.dialogues)
@@ -204,11 +207,14 @@ class VLNActionDataset:
         Returns:
             ``input_ids`` [L], ``labels`` [L] (-100: no loss), the ``arrays`` [N, ...] of the memory's frames and
             then of the turns' (``frames`` [N, 3, S, S] uint8, ``features`` [N, C, g, g] float32), ``time_ids``
-            [N] frames since the start of the episode, ``memory_count``, ``task`` and ``instruction``.
+            [N] frames since the start of the episode, ``memory_count``, ``task`` and ``instruction``; with
+            ``candidates`` also ``other``, the ``input_ids``, ``labels`` and ``instruction`` with which the same
+            would be done after another walk's words.
         """
         chosen = self.dialogues[index]
         turned = rng is not None and chosen.task == "navigation" and rng.random() < self.mirror
-        ids, labels, dialogue = self.writer.write(mirror_image(chosen) if turned else chosen, rng)
+        wording = None if rng is None else int(rng.integers(2**32))
+        ids, labels, dialogue = self._written(mirror_image(chosen) if turned else chosen, wording)
         frames = [*dialogue.memory_frames, *dialogue.frames]
         arrays = {}
         if frames:
@@ -225,7 +231,42 @@ class VLNActionDataset:
             "memory_count": len(dialogue.memory_frames),
             "task": dialogue.task,
             "instruction": dialogue.instruction,
+            **({"other": self._misled(index, dialogue, rng, wording)} if self.candidates else {}),
         }
+
+    def _written(self, dialogue: Dialogue, wording: int | None) -> Written:
+        """A dialogue in the words that a number stands for; None = the plainest."""
+        return self.writer.write(dialogue, None if wording is None else np.random.default_rng(wording))
+
+    def _misled(
+        self, index: int, dialogue: Dialogue, rng: np.random.Generator | None, wording: int | None
+    ) -> Sample:
+        """What of a sample another walk's instruction changes: nothing in other tasks, or where it is too long.
+
+        Args:
+            index: of the sample.
+            dialogue: as it was written.
+            rng: draws the other walk; None = the same each time.
+            wording: that of the sample.
+        """
+        misled = dialogue
+        if dialogue.task == "navigation":
+            words = self._other_words(index, np.random.default_rng(index) if rng is None else rng)
+            misled = replace(dialogue, instruction=words)
+        ids, labels, said = self._written(misled, wording)
+        if said.turns != dialogue.turns:
+            misled = dialogue
+            ids, labels, _ = self._written(misled, wording)
+        return {"input_ids": ids, "labels": labels, "instruction": misled.instruction}
+
+    def _other_words(self, index: int, rng: np.random.Generator) -> str:
+        """Of some other walks' instructions the one whose length is nearest to this one's; without any, this
+        one."""
+        own = self.dialogues[index]
+        drawn = [self.dialogues[int(i)] for i in rng.integers(len(self), size=self.candidates)]
+        others = [d.instruction for d in drawn if d.sequence_id != own.sequence_id]
+        size = len(own.instruction.split())
+        return min(others, key=lambda words: abs(len(words.split()) - size), default=own.instruction)
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """``collate`` with the tokenizer's padding."""
@@ -263,7 +304,9 @@ def collate(samples: Sequence[Sample], pad_id: int) -> dict[str, Any]:
         Tensors ``input_ids``, ``labels``, ``attention_mask`` (bool) [B, L]; ``frames``, ``features`` and other
         arrays [B, N, ...] with zeros after a row's last frame (``derived`` ones may be longer), ``frame_mask``
         (bool) and ``time_ids`` [B, N];
-        ``memory_count`` [B]; and the lists ``task`` and ``instruction``.
+        ``memory_count`` [B]; and the lists ``task`` and ``instruction``. Where samples have ``other`` words, so
+        has the batch: ``input_ids``, ``labels``, ``attention_mask`` and ``instruction``, to take the place of
+        its own.
 
     Raises:
         ValueError: no samples, or arrays of different sizes.
@@ -272,23 +315,36 @@ def collate(samples: Sequence[Sample], pad_id: int) -> dict[str, Any]:
 
     if not samples:
         raise ValueError("a batch needs at least one sample, got none")
-    length = max(len(sample["input_ids"]) for sample in samples)
     rows = max(len(sample["time_ids"]) for sample in samples)
-    known = [np.ones(len(sample["input_ids"]), bool) for sample in samples]
     batch: dict[str, Any] = {
-        "input_ids": _left([s["input_ids"] for s in samples], length, pad_id),
-        "labels": _left([s["labels"] for s in samples], length, IGNORED),
-        "attention_mask": _left(known, length, False),
-        "frame_mask": np.arange(rows) < np.array([[len(s["time_ids"])] for s in samples]),
+        "frame_mask": np.arange(rows) < np.array([[len(s["time_ids"])] for s in samples])
     }
     for name in sorted(set().union(*samples) - set(_LISTS)):
         batch[name] = _stacked(name, [sample.get(name) for sample in samples], rows)
     batch["memory_count"] = np.array([sample["memory_count"] for sample in samples], np.int64)
     tensors = {name: torch.from_numpy(value) for name, value in batch.items()}
+    others = [sample["other"] for sample in samples if "other" in sample]
     return {
         **tensors,
-        **{name: [str(sample[name]) for sample in samples] for name in ("task", "instruction")},
+        **_said(samples, pad_id),
+        "task": [str(sample["task"]) for sample in samples],
+        **({"other": _said(others, pad_id)} if len(others) == len(samples) else {}),
     }
+
+
+def _said(samples: Sequence[Sample], pad_id: int) -> dict[str, Any]:
+    """What of a batch is words: ids, labels and mask [B, L], instructions."""
+    import torch
+
+    length = max(len(sample["input_ids"]) for sample in samples)
+    known = [np.ones(len(sample["input_ids"]), bool) for sample in samples]
+    padded = {
+        "input_ids": _left([s["input_ids"] for s in samples], length, pad_id),
+        "labels": _left([s["labels"] for s in samples], length, IGNORED),
+        "attention_mask": _left(known, length, False),
+    }
+    tensors = {name: torch.from_numpy(value) for name, value in padded.items()}
+    return {**tensors, "instruction": [str(sample["instruction"]) for sample in samples]}
 
 
 def _left(rows: Sequence[NDArray[Any]], length: int, fill: Any) -> NDArray[Any]:

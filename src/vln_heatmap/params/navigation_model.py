@@ -137,6 +137,21 @@ class DialogueTrainParams(TrainParams):
     )
 
 
+class ContrastParams(Params):
+    """What the words of an instruction are worth: with those of another walk the same actions must cost more."""
+
+    weight: float = Field(2.0, gt=0, le=100, description="in the loss")
+    margin: float = Field(
+        0.3, gt=0, le=10, description="nats that an action should cost more with another walk's instruction"
+    )
+    candidates: int = Field(
+        4,
+        ge=1,
+        le=64,
+        description="other instructions drawn, of which the one of the nearest length is taken",
+    )
+
+
 class DialogueStageParams(Params):
     """One of the stages: navigation only, or co-training."""
 
@@ -149,5 +164,8 @@ class DialogueStageParams(Params):
     stop_weight: float = Field(1.0, gt=0, le=100, description="of STOP in the loss; other tokens weigh 1")
     mirror: Share = Field(
         0.0, description="of the walks that are learned in the mirror image of their building"
+    )
+    contrast: ContrastParams | None = Field(
+        None, description="learn that the words matter, at twice the time a step; null = do not"
     )
     validation_samples: int = Field(64, ge=1, le=100_000, description="dialogues that a validation looks at")

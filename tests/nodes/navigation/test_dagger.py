@@ -106,11 +106,18 @@ def test_corrections_come_back_as_sequences_and_dialogues(tmp_path):
         assert actions[-1] == 0
         assert sequence.rgb.shape[1:] == (24, 32, 3)
         dialogues = corrected_dialogues(sequence, DialogueParams())
-        turns = [turn for dialogue in dialogues for turn in dialogue.turns]
-        assert [action for turn in turns for action in turn.wanted] == facts["expert"]
-        assert [action for turn in turns for action in turn.actions] == actions
+        told = {item["text"] for item in sequence.metadata["instructions"]}
+        assert {dialogue.instruction for dialogue in dialogues} == told
+        for text in told:
+            turns = turns_of(dialogues, text)
+            assert [action for turn in turns for action in turn.wanted] == facts["expert"]
+            assert [action for turn in turns for action in turn.actions] == actions
         assert facts["expert"][facts["taken"] :] == actions[facts["taken"] :]
-        assert dialogues[0].instruction == sequence.metadata["instructions"][0]["text"]
+
+
+def turns_of(dialogues, text):
+    """All turns after one of the instructions."""
+    return [turn for dialogue in dialogues if dialogue.instruction == text for turn in dialogue.turns]
 
 
 def test_a_student_without_faults_teaches_nothing(tmp_path):
@@ -135,8 +142,8 @@ def test_demonstrations_are_the_expert_walks(tmp_path):
     assert len(store) == 2
     for name in store:
         sequence = store.load(name)
-        (said,) = sequence.metadata["instructions"]
-        assert list(sequence.frames["action"]) == said["actions"]
+        for said in sequence.metadata["instructions"]:
+            assert list(sequence.frames["action"]) == said["actions"]
         assert bool(sequence.frames["is_terminal"].iloc[-1])
         assert not sequence.frames["collided"].any()
     with pytest.raises(ValueError, match="split 'train'"):
@@ -161,9 +168,9 @@ def test_a_perturbed_walk_is_what_was_done_and_what_the_expert_wanted(tmp_path):
     wrong = [a != b for a, b in zip(actions, facts["expert"], strict=True)]
     assert any(wrong)
     assert actions[-1] == facts["expert"][-1] == 0
-    turns = [
-        turn for dialogue in sequence_dialogues(walk, DialogueParams(), SOURCES) for turn in dialogue.turns
-    ]
+    told = [item["text"] for item in walk.metadata["instructions"]]
+    assert told == list(episode.texts)
+    turns = turns_of(sequence_dialogues(walk, DialogueParams(), SOURCES), told[-1])
     assert [action for turn in turns for action in turn.wanted] == facts["expert"]
     assert tuple(action for turn in turns for action in turn.actions) == actions
     assert all(len(turn.actions) == 4 for turn in turns[:-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from vln_heatmap.datasets.checkpoint import (
     CheckpointMismatchError,
     TrainingState,
 )
+from vln_heatmap.datasets.dialogue_samples import VLNActionDataset
 from vln_heatmap.nodes.model.assemble import checkpoint_meta
 from vln_heatmap.nodes.model.dialogue_checkpoint import dialogue_from_checkpoint, dialogue_from_finetuned
 from vln_heatmap.nodes.navigation.dialogue_loss import DialogueLoss
@@ -24,7 +26,7 @@ from vln_heatmap.nodes.navigation.dialogues import dialogue_table, episode_dialo
 from vln_heatmap.nodes.navigation.training import train_cotraining, train_navigation
 from vln_heatmap.params import ModelParams
 from vln_heatmap.params.navigation_data import MixingParams
-from vln_heatmap.params.navigation_model import ActionModelParams, DialogueStageParams
+from vln_heatmap.params.navigation_model import ActionModelParams, ContrastParams, DialogueStageParams
 
 TRAIN = {
     "steps": 3,
@@ -270,6 +272,64 @@ def test_stop_weighs_what_it_is_given() -> None:
     torch.testing.assert_close(
         DialogueLoss(model.writer.actions.ids, stop_weight=3.0)(model, given).total, expected
     )
+
+
+def contrast_batch(model: Any, dialogues: list[Any]) -> dict[str, Any]:
+    data = VLNActionDataset(dialogues, world.SEQUENCES, model.writer, candidates=6)
+    return data.collate([data[i] for i in range(len(data))])
+
+
+def test_contrast_is_what_the_same_actions_cost_more_with_other_words() -> None:
+    """Each walk read by itself with another's words, and the margin less the difference, in the loss."""
+    model = world.toy_dialogue()
+    own, others = world.expert_dialogues(), world.expert_dialogues(11, "two")
+    others = [replace(dialogue, instruction="turn right") for dialogue in others]
+    dialogues = [*own, world.question(), *others]
+    given = contrast_batch(model, dialogues)
+    plain = DialogueLoss(model.writer.actions.ids)
+    found = DialogueLoss(model.writer.actions.ids, contrast=ContrastParams(weight=3.0, margin=0.5))(
+        model, given
+    )
+    before, after = plain(model, given), []
+    for dialogue, words in zip(dialogues, given["other"]["instruction"], strict=True):
+        changed = replace(dialogue, instruction=words)
+        after.append(plain(model, world.batch(model, [changed])).samples)
+    gains = torch.cat(after) - before.samples
+    walks = torch.tensor([dialogue.task == "navigation" for dialogue in dialogues])
+    assert gains[walks].abs().min() > 0  # all have other words
+    short = torch.where(walks, (0.5 - gains).clamp_min(0), torch.zeros(()))
+    torch.testing.assert_close(found.samples, before.samples + 3 * short, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found.total, sum(found.parts.values()))
+    torch.testing.assert_close(
+        found.numbers["data/instruction_gain"], gains[walks].mean(), atol=1e-4, rtol=1e-4
+    )
+    words_only = DialogueLoss(model.writer.actions.ids, contrast=ContrastParams())
+    assert words_only(model, contrast_batch(model, [world.question()])).parts["contrast"] == 0
+
+
+def test_contrast_teaches_to_tell_ones_own_words(tmp_path: Path) -> None:
+    """Two walks with the same views, of which the words alone say which actions are right."""
+    actions = {synthetic.PHRASES[0]: (1, 2, 0), synthetic.PHRASES[1]: (3, 1, 0)}
+    walks = [
+        dialogue
+        for name, (words, done) in zip(("one", "two"), actions.items(), strict=True)
+        for dialogue in episode_dialogues(done, words, name, world.DIALOGUE)
+    ]
+    train = {"steps": 60, "batch_size": 4, "validate_every": 60}
+    run = train_navigation(
+        walks,
+        walks,
+        {name: world.SEQUENCES["one"] for name in ("one", "two")},
+        start_of(tmp_path / "start", LARGER),
+        world.DIALOGUE,
+        ActionModelParams.model_validate({"fresh_language": True, "context": {"fast": 1}}),
+        stage(**train, optimizer={"lr": 5e-3}, contrast={"weight": 2.0, "margin": 1.0}),
+        TrainingState(tmp_path / "state"),
+        None,
+    )
+    content, history, _ = next(iter(run))
+    assert content["meta"]["metrics"]["instruction_gain"] > 0.5
+    assert history["data/instruction_gain"].tail(5).mean() > 0.5 > history["data/instruction_gain"].iloc[0]
 
 
 def test_a_finetuned_model_is_no_action_dialogue(finetuned: Checkpoint) -> None:

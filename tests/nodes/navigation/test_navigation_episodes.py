@@ -50,6 +50,22 @@ def test_they_are_within_the_wanted_distance_and_the_expert_gets_there():
         assert each.instruction
 
 
+def test_they_are_told_both_ways_where_the_thing_has_a_name_of_its_own(opened):
+    """Who is told the way could have been told the thing, and the other way round."""
+    phrases = [phrase.text for own in house_phrases(opened[1]).values() for phrase in own]
+    pairs = [each for each in episodes() if each.also]
+    assert len(pairs) >= len(episodes()) / 2
+    for each in pairs:
+        assert each.texts == (each.instruction, each.also)
+        told, named = each.texts if each.kind == "route" else each.texts[::-1]
+        assert len(told.split()) > len(named.split())
+        if each.scene == episodes()[0].scene:
+            assert any(named.removesuffix(" and stop").endswith(phrase) for phrase in phrases)
+    alone = dataclasses.replace(pairs[0], also="")
+    assert alone.texts == (alone.instruction,)
+    assert alone.fingerprint() == pairs[0].fingerprint()  # what is walked is the same
+
+
 def test_they_are_the_same_every_time_and_in_any_number_of_houses():
     one_house = PARAMS.episodes.model_copy(update={"houses": 1})
     again = make_episodes(one_house, PARAMS)

@@ -220,8 +220,8 @@ def worth_learning(record: EpisodeRecord, params: DaggerParams) -> bool:
 
 
 def _film(episode: NavigationEpisode, record: EpisodeRecord, round_number: int) -> Film:
-    said = instruction(record.instruction, CORRECTED, (), level=3)
+    said = [instruction(text, CORRECTED, (), level=3) for text in episode.texts]
     facts = {"round": round_number, "episode": episode.id, **record.notes}
-    details = {"trajectory": CORRECTED, "instructions": [said], CORRECTED: facts}
+    details = {"trajectory": CORRECTED, "instructions": said, CORRECTED: facts}
     name, actions = f"dagger{round_number}_{episode.id}", tuple(record.actions)
     return Film(name, episode.scene, episode.start, actions, record.stopped, details)

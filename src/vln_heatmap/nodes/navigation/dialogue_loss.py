@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from vln_heatmap.nodes.training.base import EpochLoss, Losses
+from vln_heatmap.params.navigation_model import ContrastParams
 from vln_heatmap.simulation.simulators.base import ACTION_NAMES, STOP
 
-#: Share of each loss part, by what a dialogue is about; they add up to the loss.
-ACTIONS, TEXT = "actions", "text"
+#: Share of each loss part, by what a dialogue is about, and of the contrast; they add up to the loss.
+ACTIONS, TEXT, CONTRAST = "actions", "text", "contrast"
 
 
 class DialogueLoss(EpochLoss):
@@ -26,10 +27,18 @@ class DialogueLoss(EpochLoss):
     Args:
         words: token ids of each action, by its number.
         stop_weight: of STOP; all other tokens weigh 1.
+        contrast: what the words of an instruction are worth; None = nothing. Else batches need the ``other``
+            words of ``VLNActionDataset``.
     """
 
-    def __init__(self, words: tuple[tuple[int, ...], ...], *, stop_weight: float = 1.0) -> None:
-        self.words, self.stop_weight = words, stop_weight
+    def __init__(
+        self,
+        words: tuple[tuple[int, ...], ...],
+        *,
+        stop_weight: float = 1.0,
+        contrast: ContrastParams | None = None,
+    ) -> None:
+        self.words, self.stop_weight, self.contrast = words, stop_weight, contrast
 
     def __call__(self, model: Any, batch: Mapping[str, Any]) -> Losses:
         """See ``LossFunction``."""
@@ -41,11 +50,30 @@ class DialogueLoss(EpochLoss):
             TEXT: (samples * ~acting).sum() / len(samples),
         }
         numbers = {"data/memory_pruned": reading.pruned}
+        if self.contrast is not None:
+            short = samples.new_zeros(len(samples))
+            if acting.any():
+                gain = self.instruction_gain(model, batch, samples)  # [walks]
+                short = short.masked_scatter(acting, (self.contrast.margin - gain).relu())
+                numbers["data/instruction_gain"] = gain.detach().mean()
+            parts[CONTRAST] = self.contrast.weight * short.mean()
+            samples = samples + self.contrast.weight * short
         moves = acting[reading.rows]  # [n]
         for name, chosen in ((ACTIONS, moves), (TEXT, ~moves)):
             if chosen.any():
                 numbers[f"right/{name}"] = reading.right[chosen].float().mean()
         return Losses(samples.mean(), parts, samples, numbers)
+
+    def instruction_gain(self, model: Any, batch: Mapping[str, Any], samples: Tensor) -> Tensor:
+        """How much more each walk of a batch costs with another's instruction [walks], nats an action.
+
+        Args:
+            model, batch: as of ``__call__``; the batch has ``other`` words.
+            samples: what each of its dialogues costs [B].
+        """
+        walks = [i for i, task in enumerate(batch["task"]) if task == "navigation"]
+        misled = model(_chosen({**batch, **batch["other"]}, walks))
+        return self.of_samples(misled, len(walks)) - samples[walks]
 
     def of_samples(self, reading: Any, count: int) -> Tensor:
         """Loss of each dialogue [count]; 0 where nothing is to be learned."""
@@ -67,10 +95,15 @@ class DialogueValidation:
         self.loss = loss
         self._losses: dict[str, list[float]] = {}
         self._right: dict[str, list[bool]] = {}
+        self._gains: list[float] = []
 
-    def add(self, reading: Any, tasks: list[str]) -> None:
+    def add(self, model: Any, batch: Mapping[str, Any]) -> None:
         """Take in what a model says of a batch."""
-        for task, value in zip(tasks, self.loss.of_samples(reading, len(tasks)).tolist(), strict=True):
+        reading, tasks = model(batch), batch["task"]
+        samples = self.loss.of_samples(reading, len(tasks))
+        if self.loss.contrast is not None and "navigation" in tasks:
+            self._gains += self.loss.instruction_gain(model, batch, samples).tolist()
+        for task, value in zip(tasks, samples.tolist(), strict=True):
             self._losses.setdefault(task, []).append(value)
         names = {tokens[0]: ACTION_NAMES[action] for action, tokens in enumerate(self.loss.words)}
         rows, targets, right = (x.tolist() for x in (reading.rows, reading.targets, reading.right))
@@ -82,7 +115,8 @@ class DialogueValidation:
     def metrics(self) -> dict[str, float]:
         """``loss`` and ``loss_<task>``; ``actions_right``: share of actions that were the most probable, after
         the expert's before them; ``right_<action>`` of each action; ``actions_balanced``: their mean;
-        ``text_right``: share of other dialogues' tokens. What cannot be told is NaN or left out."""
+        ``text_right``: share of other dialogues' tokens; with contrast, ``instruction_gain``: by how many nats a
+        walk's actions cost more with another walk's instruction. What cannot be told is NaN or left out."""
         every = [value for values in self._losses.values() for value in values]
         by_action = {name: self._right[name] for name in ACTION_NAMES if name in self._right}
         hits = [hit for values in by_action.values() for hit in values]
@@ -94,7 +128,17 @@ class DialogueValidation:
             "actions_balanced": _mean(list(shares.values())),
             **shares,
         }
-        return found | ({"text_right": _mean(self._right[TEXT])} if TEXT in self._right else {})
+        text = {"text_right": _mean(self._right[TEXT])} if TEXT in self._right else {}
+        return found | text | ({"instruction_gain": _mean(self._gains)} if self._gains else {})
+
+
+def _chosen(batch: Mapping[str, Any], rows: list[int]) -> dict[str, Any]:
+    """Some rows of a batch, without other words."""
+    return {
+        name: value[rows] if isinstance(value, Tensor) else [value[row] for row in rows]
+        for name, value in batch.items()
+        if name != "other"
+    }
 
 
 def _mean(values: list[Any]) -> float:

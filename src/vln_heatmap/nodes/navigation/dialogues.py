@@ -101,7 +101,8 @@ def _dialogue(window: Window, instruction: str, sequence_id: str, start: int) ->
 
 
 def corrected_dialogues(sequence: Any, params: DialogueParams) -> list[Dialogue]:
-    """What is to be learned from a corrected walk: windows of what was done, with what the expert wanted.
+    """What is to be learned from a corrected walk: windows of what was done, with what the expert wanted, after
+    each of its instructions.
 
     Args:
         sequence: ``Sequence`` or ``StoredSequence`` of ``correct_student`` or of an expert who was led astray.
@@ -109,11 +110,15 @@ def corrected_dialogues(sequence: Any, params: DialogueParams) -> list[Dialogue]
     Raises:
         KeyError: another sequence.
     """
-    facts, text = sequence.metadata[CORRECTED], sequence.metadata["instructions"][0]["text"]
+    facts, spoken = sequence.metadata[CORRECTED], sequence.metadata["instructions"]
     expert: list[int] = facts["expert"]
     done = [int(action) for action in sequence.frames["action"][: len(expert)]]  # a last view may follow
     said: Sequence[Sequence[int]] = facts.get("said") or replies(done, params.actions_per_turn)
-    return rollout_dialogues(said, text, sequence.id, params, expert=expert)
+    return [
+        dialogue
+        for item in spoken
+        for dialogue in rollout_dialogues(said, item["text"], sequence.id, params, expert=expert)
+    ]
 
 
 def sequence_dialogues(

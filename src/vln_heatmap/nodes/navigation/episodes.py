@@ -74,6 +74,8 @@ class NavigationEpisode:
         geodesic: walkable metres from the start to the nearest goal.
         reference: the expert's positions [M, 3].
         actions: the expert's, the last one STOP.
+        also: the same told otherwise, to be learned too: the way where the instruction names a thing, the thing's
+            name where it tells the way; "" if there are no such words.
     """
 
     id: str
@@ -86,6 +88,12 @@ class NavigationEpisode:
     geodesic: float
     reference: NDArray[np.float64]
     actions: tuple[int, ...]
+    also: str = ""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The instruction, and the same told otherwise if it can be."""
+        return (self.instruction, self.also) if self.also else (self.instruction,)
 
     def fingerprint(self) -> str:
         """Changes with whatever decides how the episode goes."""
@@ -164,7 +172,7 @@ def episodes_of(
         share = np.array([first + number, first + number + 1]) * wanted.objects + 1e-9
         named = int(share[1]) > int(share[0])
         for _ in range(_TRIES):
-            episode = _try(sim, scene, floor, phrases if named else None, wanted, params, rng)
+            episode = _try(sim, scene, floor, phrases, named, wanted, params, rng)
             if episode is not None:
                 yield NavigationEpisode(id=f"{source.name}_{number:03d}", scene=source, **episode)
                 break
@@ -184,14 +192,15 @@ def _try(
     sim: Simulator,
     scene: Scene,
     floor: NDArray[np.float64],
-    phrases: Mapping[int, list[Phrase]] | None,
+    phrases: Mapping[int, list[Phrase]],
+    named: bool,
     wanted: EpisodeParams,
     params: NavigationParams,
     rng: np.random.Generator,
 ) -> dict[str, Any] | None:
-    """One attempt at an episode: to a thing that a phrase names, or without phrases by a route."""
+    """One attempt at an episode: to a thing that a phrase names, or by a route."""
     things = [
-        thing for thing in scene.instances if worth_a_walk(thing) and (phrases is None or thing.id in phrases)
+        thing for thing in scene.instances if worth_a_walk(thing) and (not named or thing.id in phrases)
     ]
     if not things:
         return None
@@ -206,16 +215,19 @@ def _try(
     walk = expert_walk(sim, state, goals, as_point(thing.centre), params.agent, wanted.length)
     if walk is None:
         return None
-    if phrases is None:
-        kind, text = "route", route_text(sim, scene, walk, thing, params, rng)
-        if not text:
-            return None
+    (again,) = rng.spawn(1)  # what is told beside changes nothing
+    if named:
+        kind, text = named_goal(phrases[thing.id], rng)
+        also = route_text(sim, scene, walk, thing, params, again)
     else:
-        phrase = phrases[thing.id][int(rng.integers(len(phrases[thing.id])))]
-        kind, text = phrase.kind, GOAL_PHRASES[int(rng.integers(len(GOAL_PHRASES)))].format(phrase.text)
+        kind, text = "route", route_text(sim, scene, walk, thing, params, rng)
+        also = named_goal(phrases[thing.id], again)[1] if thing.id in phrases else ""
+    if not text:
+        return None
     return {
         "kind": kind,
         "instruction": text,
+        "also": also,
         "start": state,
         "goals": tuple(as_point(goal) for goal in goals),
         "target": as_point(thing.centre),
@@ -223,6 +235,12 @@ def _try(
         "reference": np.array([step.state.position for step in walk.steps]),
         "actions": tuple(int(step.action) for step in walk.steps),
     }
+
+
+def named_goal(phrases: Sequence[Phrase], rng: np.random.Generator) -> tuple[str, str]:
+    """Kind and text of an instruction that names the goal, in one of the phrases that tell it apart."""
+    phrase = phrases[int(rng.integers(len(phrases)))]
+    return phrase.kind, GOAL_PHRASES[int(rng.integers(len(GOAL_PHRASES)))].format(phrase.text)
 
 
 def worth_a_walk(thing: Instance) -> bool:
@@ -332,6 +350,7 @@ def episode_table(episodes: Sequence[NavigationEpisode]) -> pd.DataFrame:
             "geodesic": each.geodesic,
             "reference": each.reference.ravel(),
             "actions": np.array(each.actions, np.int8),
+            "also": each.also,
         }
         for each in episodes
     ]
@@ -361,4 +380,5 @@ def _read(row: Mapping[str, Any]) -> NavigationEpisode:
         geodesic=float(row["geodesic"]),
         reference=np.asarray(row["reference"], np.float64).reshape(-1, 3),
         actions=tuple(int(action) for action in row["actions"]),
+        also=row.get("also") or "",
     )

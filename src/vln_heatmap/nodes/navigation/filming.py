@@ -157,8 +157,11 @@ def _film_scene(films: list[Film], *, params: NavigationParams, house: HousePara
 
 
 def _demonstration(episode: NavigationEpisode) -> Film:
-    said = {**instruction(episode.instruction, "route", (), level=3), "actions": list(episode.actions)}
-    details = {"trajectory": "expert", "instructions": [said], "episode": episode.id}
+    said = [
+        {**instruction(text, "route", (), level=3), "actions": list(episode.actions)}
+        for text in episode.texts
+    ]
+    details = {"trajectory": "expert", "instructions": said, "episode": episode.id}
     name = f"expert_{episode.id}"
     return Film(name, episode.scene, episode.start, episode.actions, True, details)
 
@@ -169,8 +172,8 @@ def spread(number: int, share: float) -> bool:
 
 
 def _perturbed(episode: NavigationEpisode, how: PerturbationParams) -> Film:
-    said = instruction(episode.instruction, CORRECTED, (), level=3)
-    details = {"trajectory": "perturbed", "instructions": [said], "episode": episode.id}
+    said = [instruction(text, CORRECTED, (), level=3) for text in episode.texts]
+    details = {"trajectory": "perturbed", "instructions": said, "episode": episode.id}
     given = (episode, how)
     return Film(f"perturbed_{episode.id}", episode.scene, episode.start, (), False, details, given)
 

@@ -78,7 +78,7 @@ def train_navigation(
     network = dialogue_from_finetuned(finetuned, model.of_stage(params), dialogue)
     only = MixingParams(weights={"navigation": 1.0})
     given = as_list(dialogues), as_list(held_out)
-    data = dialogue_data(network, features, *given, only, mirror=params.mirror)
+    data = dialogue_data(network, features, *given, only, params)
     result = train_dialogues("navigation", network, data, finetuned, params, state=state, tracker=tracker)
     yield from delivered(result, state)
 
@@ -108,7 +108,7 @@ def train_cotraining(
 
     network = dialogue_from_checkpoint(navigation, tunable_parts=params.tunable_parts)
     given = as_list(dialogues), as_list(held_out)
-    data = dialogue_data(network, features, *given, mixing, mirror=params.mirror)
+    data = dialogue_data(network, features, *given, mixing, params)
     result = train_dialogues("cotraining", network, data, navigation, params, state=state, tracker=tracker)
     yield from delivered(result, state)
 
@@ -124,8 +124,7 @@ def dialogue_data(
     dialogues: Sequence[Dialogue],
     held_out: Sequence[Dialogue],
     mixing: MixingParams,
-    *,
-    mirror: float = 0.0,
+    params: DialogueStageParams,
 ) -> DialogueData:
     """Data sets for a model, of the tasks that have a weight.
 
@@ -134,7 +133,8 @@ def dialogue_data(
         features: by sequence id.
         dialogues, held_out: to train on, and to validate with.
         mixing: weights of the tasks, kind of batches.
-        mirror: share of the walks to train on that are mirrored.
+        params: of the stage: how many of the walks to train on are mirrored, and whether they come with other
+            walks' words too.
 
     Raises:
         ValueError: nothing of these tasks to train on or to validate with.
@@ -145,7 +145,7 @@ def dialogue_data(
         chosen = [item for item in given if item.task in wanted]
         if not chosen:
             raise ValueError(f"there are no {name} dialogues of {', '.join(wanted)} among {len(given)}")
-        sets[name] = _by_task(network, features, chosen, mirror)
+        sets[name] = _by_task(network, features, chosen, params)
     table = pd.util.hash_pandas_object(
         dialogue_table([*dialogues, *held_out]).astype({"memory_frames": str}), index=False
     )
@@ -156,7 +156,9 @@ def dialogue_data(
     return DialogueData(sets["training"], sets["held_out"], weights, mixing, mark)
 
 
-def _by_task(network: Any, features: Any, dialogues: Sequence[Dialogue], mirror: float) -> CombineDataset:
+def _by_task(
+    network: Any, features: Any, dialogues: Sequence[Dialogue], params: DialogueStageParams
+) -> CombineDataset:
     """One data set a task."""
     from vln_heatmap.nodes.model.context.senses import mirrored
 
@@ -180,7 +182,8 @@ def _by_task(network: Any, features: Any, dialogues: Sequence[Dialogue], mirror:
                 network.writer,
                 arrays=arrays,
                 derived=derived,
-                mirror=mirror,
+                mirror=params.mirror,
+                candidates=params.contrast.candidates if params.contrast else 0,
                 mirrored={"points": _turned_points, "senses": partial(mirrored, params=context)},
             )
             for task, own in sorted(tasks.items())
@@ -230,7 +233,7 @@ def train_dialogues(
     from vln_heatmap.nodes.training.director import SinglePhase
     from vln_heatmap.nodes.training.loop import train
 
-    loss = DialogueLoss(network.writer.actions.ids, stop_weight=params.stop_weight)
+    loss = DialogueLoss(network.writer.actions.ids, stop_weight=params.stop_weight, contrast=params.contrast)
     mark = digest(name, data.fingerprint, _identity(network, params), start.path.parent.name)
     meta = dialogue_meta(network, start.meta["tokenizer"], statistics=start.meta.get("statistics", {}))
     result = train(
@@ -276,6 +279,7 @@ def _identity(network: Any, params: DialogueStageParams) -> Mapping[str, Any]:
         "dialogue": network.dialogue.model_dump(mode="json"),
         "stop_weight": params.stop_weight,
         "mirror": params.mirror,
+        "contrast": params.contrast and params.contrast.model_dump(mode="json"),
         "train": params.train.identity(),
     }
 
@@ -294,5 +298,5 @@ def dialogue_metrics(network: Any, held_out: Any, loss: Any, params: DialogueSta
         samples = [held_out[int(i)] for i in chosen[first : first + size]]
         batch = send_to_device(held_out.collate(samples), network.device)
         with torch.inference_mode():
-            found.add(network(batch), batch["task"])
+            found.add(network, batch)
     return found.metrics()
