@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from vln_heatmap.nodes.navigation.episodes import (
     plan_episodes,
     read_episode_table,
 )
-from vln_heatmap.nodes.navigation.expert import Expert
+from vln_heatmap.nodes.navigation.expert import Expert, corners
 from vln_heatmap.nodes.navigation.scenes import make_scene, open_scene
 from vln_heatmap.params.navigation import EpisodeParams, NavigationParams
 from vln_heatmap.simulation.navigation.lines import resample
@@ -147,16 +148,42 @@ def test_the_expert_faces_its_target_and_stops(opened):
 
 
 def test_the_expert_keeps_away_from_obstacles_where_there_is_room(opened):
-    """Farther from them than the shortest way is, on the average of each walk's middle."""
+    """Corners farther from them than the shortest way, where that is nearer than half a metre."""
     sim, _ = opened
+    floor = sim.navigable_points(1.0)
     own, shortest = [], []
+    for start, goal in zip(floor, floor[::-1], strict=True):
+        ways = corners(sim, sim.roomy_path(start, goal)), sim.shortest_path(start, goal)
+        for found, way in zip((own, shortest), ways, strict=True):
+            found += [
+                min(sim.clearance(point), 0.5) for point in (resample(way, 0.25) if len(way) > 1 else way)
+            ]
+    assert len(own) > 100
+    assert np.mean(own) > np.mean(shortest) + 0.03
+
+
+def test_the_expert_turns_to_the_next_corner_and_walks_up_to_it(opened):
+    """Few runs of one action: fewer changes than one in three steps; and few straight lines."""
+    actions = [each.actions for each in episodes()]
+    changes = sum(a != b for own in actions for a, b in pairwise(own))
+    assert changes < sum(map(len, actions)) / 2.2
+    sim, _ = opened
     for episode in [each for each in episodes() if each.scene == episodes()[0].scene]:
-        start = np.array(episode.start.position)
-        nearest = np.array(min(episode.goals, key=lambda goal: sim.geodesic_distance(start, np.array(goal))))
-        line = resample(sim.shortest_path(start, nearest), 0.25)
-        own.append(np.mean([sim.clearance(point) for point in episode.reference]))
-        shortest.append(np.mean([sim.clearance(point) for point in line]))
-    assert np.mean(own) > np.mean(shortest) + 0.02
+        way = sim.roomy_path(np.array(episode.start.position), np.array(episode.goals[0]))
+        kept = corners(sim, way)
+        assert len(kept) < len(way) / 3
+        np.testing.assert_array_equal(kept[[0, -1]], way[[0, -1]])
+        off = [min(line_distance(point, a, b) for a, b in pairwise(kept)) for point in way]
+        assert max(off) <= 0.15 + 1e-9
+        assert all(len(sim.shortest_path(a, b)) == 2 for a, b in pairwise(kept))
+
+
+def line_distance(point, start, end):
+    """Metres in the plan between a point and the line from start to end."""
+    point, start, end = (np.asarray(p)[[0, 2]] for p in (point, start, end))
+    way = end - start
+    along = np.clip((point - start) @ way / (way @ way), 0, 1)
+    return float(np.linalg.norm(point - start - along * way))
 
 
 def test_the_expert_gives_up_where_there_is_no_way(opened):

@@ -1,8 +1,9 @@
 """The expert who knows the house: at any state, the discrete action of a good way to the nearest goal.
 
-The way keeps away from obstacles where there is room, and the expert steers for a point some way ahead on it. So
-what it does can be told from what is seen: whoever takes the shortest way turns round corners that no camera sees
-any more.
+The way keeps away from obstacles where there is room and is made of a few straight lines: the expert turns until
+it faces the next corner and walks up to it. So what it does can be told from what is seen and from what it did
+before: whoever takes the shortest way turns round walls that no camera sees any more, and whoever follows a bent
+way turns a little at every other step.
 
 Invariant: whoever does what it says arrives within a step of the nearest goal, faces what the episode is about,
 and is then told to STOP. It may be asked anywhere, at any time: it plans anew when somebody else has acted.
@@ -31,7 +32,9 @@ from vln_heatmap.simulation.trajectories import WalkRequest
 from vln_heatmap.simulation.trajectories.walker import Walker
 from vln_heatmap.simulation.trajectories.walks import bearing
 
-_AHEAD = (0.7, 0.45, 0.2)  # metres of the way that are looked ahead: the first that can be walked straight
+_BENT = (0.15, 0.07)  # metres that the way may lie off straight lines: the first that can be walked
+_REACHED = 1.2  # steps from a corner, at which it is reached
+_STEADY = 1.25  # steps of a turn that the heading may be off while walking
 
 
 class Expert:
@@ -66,19 +69,34 @@ class Expert:
             return self._facing(state)
         if not len(self._path):
             return STOP
-        walker = Walker(self.sim, state, WalkRequest(2, self.agent))
-        return walker.steer(self._ahead(np.asarray(state.position)), self._blocked)
+        corner = self._corner(np.asarray(state.position))
+        if self._steady(state, corner):
+            return FORWARD
+        return Walker(self.sim, state, WalkRequest(2, self.agent)).steer(corner, self._blocked)
 
-    def _ahead(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The point [3] of the way to steer for; what lies behind is forgotten."""
-        self._path = self._path[int(np.linalg.norm(self._path - position, axis=1).argmin()) :]
-        lengths = np.linalg.norm(np.diff(self._path, axis=0), axis=1)
-        along = np.concatenate([[0.0], np.cumsum(lengths)])
-        for reach in _AHEAD:
-            point = self._path[min(int(np.searchsorted(along, reach)), len(along) - 1)]
-            if len(self.sim.shortest_path(position, point)) == 2:
-                return point
-        return self._path[min(2, len(along) - 1)]
+    def _steady(self, state: AgentState, corner: NDArray[np.float64]) -> bool:
+        """Whether the agent walks already, and nearly to the corner: then it goes on."""
+        if self._last is None or self._last[1] != FORWARD or self._blocked:
+            return False
+        off = abs(wrap_angle(bearing(state.position, corner) - state.yaw))
+        return (
+            off <= _STEADY * math.radians(self.agent.turn_angle)
+            and not self.sim.step(state, FORWARD).collided
+        )
+
+    def _corner(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The corner [3] of the way to walk up to; those behind are forgotten."""
+        while len(self._path) > 1 and self._passed(position):
+            self._path = self._path[1:]
+        return self._path[0]
+
+    def _passed(self, position: NDArray[np.float64]) -> bool:
+        """Whether the next corner is reached, or lies behind with the one after it in view."""
+        corner, following = self._path[:2]
+        if math.dist(position, corner) <= _REACHED * self.agent.forward_step:
+            return True
+        behind = math.dist(position, following) < math.dist(corner, following)
+        return behind and _straight(self.sim, position, following)
 
     def _notice(self, state: AgentState) -> None:
         """Keep the plan if the agent did what it was told, else make a new one."""
@@ -105,7 +123,7 @@ class Expert:
             if len(path) and path_length(path) < best:
                 best, nearest = path_length(path), goal
         if nearest is not None:
-            self._path = self.sim.roomy_path(position, nearest)
+            self._path = corners(self.sim, self.sim.roomy_path(position, nearest))
 
     def _facing(self, state: AgentState) -> int:
         if (
@@ -117,3 +135,33 @@ class Expert:
         if abs(error) <= math.radians(self.agent.turn_angle) / 2 + 1e-9:
             return STOP
         return TURN_LEFT if error > 0 else TURN_RIGHT
+
+
+def corners(sim: Simulator, path: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points [K, 3] of a way [N, 3], its ends among them: as few as leave straight lines that can be walked.
+
+    Each line is as long as it can be with the way at most 0.15 m beside it in the plan, or less where an obstacle
+    stands there.
+    """
+    kept = [0] if len(path) else []
+    while kept and kept[-1] < len(path) - 1:
+        first = kept[-1]
+        ends = (_farthest(path[first:, (0, 2)], bent) + first for bent in _BENT)
+        kept.append(next((end for end in ends if _straight(sim, path[first], path[end])), first + 1))
+    return path[kept]
+
+
+def _farthest(plan: NDArray[np.float64], bent: float) -> int:
+    """Number of the last point of a line [N, 2] to which the line stays that near to a straight one."""
+    for last in range(len(plan) - 1, 1, -1):
+        way = plan[last] - plan[0]
+        off = plan[1:last] - plan[0]  # [last - 1, 2]
+        along = np.clip(off @ way / max(float(way @ way), 1e-9), 0, 1)
+        if np.linalg.norm(off - along[:, None] * way, axis=1).max() <= bent:
+            return last
+    return 1
+
+
+def _straight(sim: Simulator, start: NDArray[np.float64], end: NDArray[np.float64]) -> bool:
+    """Whether a straight line can be walked."""
+    return len(sim.shortest_path(start, end)) == 2
