@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from navigation_world import PARAMS, MemoryStore, Scripted, episodes, picture, record_of
@@ -69,6 +70,21 @@ def test_paired_comparisons_by_hand():
     never = measure_navigation(PARAMS, {"random": of([0] * 4)}, {MODEL: of([0] * 4)})[0]["navigation"]
     assert never["comparisons"]["random"]["p"] == 1
     assert never["comparisons"]["random"]["ratio"] is None
+
+
+def test_comparisons_stand_for_each_type_of_instruction_too():
+    """Four routes that the model alone follows, four things that it alone misses: nothing over all of them."""
+    kinds = ["route"] * 4 + ["category", "category", "relation", "relation"]
+    model = [replace(r, kind=kind) for r, kind in zip(of([1] * 4 + [0] * 4), kinds, strict=True)]
+    other = [replace(r, kind=kind) for r, kind in zip(of([0] * 4 + [1] * 4), kinds, strict=True)]
+    section, *_ = measure_navigation(PARAMS, {"random": other}, {MODEL: model})
+    found = section["navigation"]["comparisons"]["random"]
+    assert (found["gained"], found["lost"], found["p"]) == (4, 4, 1)
+    assert set(found["kinds"]) == {"route", "object", "category", "relation"}
+    assert (found["kinds"]["route"]["gained"], found["kinds"]["route"]["lost"]) == (4, 0)
+    assert found["kinds"]["route"]["p"] == pytest.approx(2 / 2**4)
+    assert (found["kinds"]["object"]["lost"], found["kinds"]["relation"]["lost"]) == (4, 2)
+    assert found["kinds"]["object"]["difference"] == pytest.approx(-1)
 
 
 def test_policies_must_have_walked_the_same():

@@ -174,11 +174,21 @@ def mean_measure(records: Sequence[EpisodeRecord], scenes: Sequence[str], name: 
 def comparisons(
     records: Records, scenes: Sequence[str], weights: NDArray[np.float64]
 ) -> dict[str, dict[str, Any]]:
-    """The model against every other policy in success, each a paired comparison over the same episodes."""
+    """The model against every other policy in success, each a paired comparison over the same episodes: over all,
+    and under ``kinds`` over those of a type of instruction."""
     if MODEL not in records:
         return {}
-    others = [name for name in records if name != MODEL]
-    return {name: paired(records[MODEL], records[name], scenes, weights) for name in others}
+    ours, kinds = records[MODEL], _kinds(records[MODEL])
+
+    def against(theirs: Sequence[EpisodeRecord], kind: str | None) -> dict[str, Any]:
+        both = [pair for pair in zip(ours, theirs, strict=True) if kind in (None, *families(pair[0].kind))]
+        return paired([a for a, _ in both], [b for _, b in both], scenes, weights)
+
+    return {
+        name: {**against(theirs, None), "kinds": {kind: against(theirs, kind) for kind in kinds}}
+        for name, theirs in records.items()
+        if name != MODEL
+    }
 
 
 def paired(
