@@ -214,7 +214,8 @@ class VLNActionDataset:
         chosen = self.dialogues[index]
         turned = rng is not None and chosen.task == "navigation" and rng.random() < self.mirror
         wording = None if rng is None else int(rng.integers(2**32))
-        ids, labels, dialogue = self._written(mirror_image(chosen) if turned else chosen, wording)
+        written = self._written(mirror_image(chosen) if turned else chosen, wording)
+        ids, labels, dialogue = written
         frames = [*dialogue.memory_frames, *dialogue.frames]
         arrays = {}
         if frames:
@@ -231,7 +232,7 @@ class VLNActionDataset:
             "memory_count": len(dialogue.memory_frames),
             "task": dialogue.task,
             "instruction": dialogue.instruction,
-            **({"other": self._misled(index, dialogue, rng, wording)} if self.candidates else {}),
+            **({"other": self._misled(index, written, rng, wording)} if self.candidates else {}),
         }
 
     def _written(self, dialogue: Dialogue, wording: int | None) -> Written:
@@ -239,25 +240,24 @@ class VLNActionDataset:
         return self.writer.write(dialogue, None if wording is None else np.random.default_rng(wording))
 
     def _misled(
-        self, index: int, dialogue: Dialogue, rng: np.random.Generator | None, wording: int | None
+        self, index: int, written: Written, rng: np.random.Generator | None, wording: int | None
     ) -> Sample:
         """What of a sample another walk's instruction changes: nothing in other tasks, or where it is too long.
 
         Args:
             index: of the sample.
-            dialogue: as it was written.
+            written: its own words.
             rng: draws the other walk; None = the same each time.
             wording: that of the sample.
         """
-        misled = dialogue
-        if dialogue.task == "navigation":
+        misled = written
+        if written.dialogue.task == "navigation":
             words = self._other_words(index, np.random.default_rng(index) if rng is None else rng)
-            misled = replace(dialogue, instruction=words)
-        ids, labels, said = self._written(misled, wording)
-        if said.turns != dialogue.turns:
-            misled = dialogue
-            ids, labels, _ = self._written(misled, wording)
-        return {"input_ids": ids, "labels": labels, "instruction": misled.instruction}
+            misled = self._written(replace(written.dialogue, instruction=words), wording)
+        if misled.dialogue.turns != written.dialogue.turns:
+            misled = written
+        ids, labels, dialogue = misled
+        return {"input_ids": ids, "labels": labels, "instruction": dialogue.instruction}
 
     def _other_words(self, index: int, rng: np.random.Generator) -> str:
         """Of some other walks' instructions the one whose length is nearest to this one's; without any, this

@@ -163,7 +163,7 @@ def test_the_expert_keeps_away_from_obstacles_where_there_is_room(opened):
 
 
 def test_the_expert_turns_to_the_next_corner_and_walks_up_to_it(opened):
-    """Few runs of one action: fewer changes than one in three steps; and few straight lines."""
+    """Few runs of one action: clearly fewer changes than one in two steps; and few straight lines."""
     actions = [each.actions for each in episodes()]
     changes = sum(a != b for own in actions for a, b in pairwise(own))
     assert changes < sum(map(len, actions)) / 2.2

@@ -130,12 +130,7 @@ def first_corrections(
     """
     if not params.dagger.enabled:
         return filmed([], params, params.dagger.episodes.house)
-    return correct_student(
-        dialogue_policies(student, execute=params.execute, tryout=params.tryout)(),
-        store,
-        params,
-        unfinished=unfinished,
-    )
+    return correct_student(_walker(student, params), store, params, unfinished=unfinished)
 
 
 def further_corrections(
@@ -152,11 +147,13 @@ def further_corrections(
         store, params, unfinished: see ``correct_student``.
         rounds: the corrections of all rounds before.
     """
-    policy, number = (
-        dialogue_policies(student, execute=params.execute, tryout=params.tryout)(),
-        len(rounds.stores),
-    )
-    return correct_student(policy, store, params, round_number=number, unfinished=unfinished)
+    walker, number = _walker(student, params), len(rounds.stores)
+    return correct_student(walker, store, params, round_number=number, unfinished=unfinished)
+
+
+def _walker(student: Any, params: NavigationParams) -> Policy:
+    """A student that walks as it is measured."""
+    return dialogue_policies(student, execute=params.execute, tryout=params.tryout)()
 
 
 def join_rounds(fresh: Any, rounds: JoinedStores) -> JoinedStores:
