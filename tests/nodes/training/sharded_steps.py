@@ -18,6 +18,7 @@ from accelerate.utils import DistributedType
 from vln_heatmap.datasets.checkpoint import TrainingState
 from vln_heatmap.nodes.training import update
 from vln_heatmap.nodes.training.sharding import fsdp_plugin, is_sharded
+from vln_heatmap.nodes.training.worker import leave
 from vln_heatmap.params import TrainParams
 from vln_heatmap.params.training import FsdpParams
 
@@ -79,3 +80,4 @@ if __name__ == "__main__":
         }
         (Path(sys.argv[1]) / "result.json").write_text(json.dumps(result))
     torch.distributed.destroy_process_group()
+    leave()

@@ -120,6 +120,17 @@ def test_a_process_ends_when_whoever_started_it_is_gone() -> None:
     assert process.wait(timeout=60) == 1
 
 
+def test_a_process_that_is_done_leaves_without_the_shutdown_of_the_interpreter() -> None:
+    code = (
+        "import atexit; from vln_heatmap.nodes.training.worker import leave; "
+        "atexit.register(print, 'shutdown'); print('done'); leave(3)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (3, "done\n")
+
+
 def test_one_machine_meets_at_a_free_port_of_its_own(tmp_path: Path) -> None:
     command = launch_command(tmp_path, TrainParams(processes=4, batch_size=8), {"MASTER_PORT": "1"})
     assert command[:3] == [sys.executable, "-m", "torch.distributed.run"]

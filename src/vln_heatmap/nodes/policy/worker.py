@@ -93,6 +93,7 @@ def read_result(folder: Path) -> Trained:
 
 
 if __name__ == "__main__":
-    from vln_heatmap.nodes.training.worker import main
+    from vln_heatmap.nodes.training.worker import leave, main
 
     main(Path(sys.argv[1]), *sys.argv[2:], do=work)
+    leave()

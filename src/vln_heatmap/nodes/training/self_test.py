@@ -28,6 +28,7 @@ import torch
 import torch.distributed as dist
 
 from vln_heatmap.nodes.training.launch import free_port
+from vln_heatmap.nodes.training.worker import leave
 
 _RESULT = "VLN_SELF_TEST_RESULT"  # file that rank 0 leaves for the process that started it
 
@@ -233,4 +234,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -15,6 +15,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pandas as pd
 import torch
@@ -65,6 +66,19 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def leave(code: int = 0) -> NoReturn:
+    """End this process now, without the shutdown of the interpreter.
+
+    A thread of the communication backend that still lets go of a tensor is ended by that shutdown in the middle
+    of C++, which aborts the whole process: a training that is done would count as failed. Measured under load:
+    4 of 51 pairs of processes of the self-test.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def main(folder: Path, *options: str, do: Callable[[Path], None] = work) -> None:
     """Do the job; a failure is written down before it is raised."""
     rank = os.environ["RANK"]
@@ -83,3 +97,4 @@ def main(folder: Path, *options: str, do: Callable[[Path], None] = work) -> None
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), *sys.argv[2:])
+    leave()
