@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vln_heatmap.datasets.dialogue_samples import Dialogue, Turn, VLNActionDataset
 from vln_heatmap.nodes.model.action_dialogue import ActionDialogue
 from vln_heatmap.nodes.navigation.dialogues import episode_dialogues
-from vln_heatmap.nodes.navigation.places import stored_senses
+from vln_heatmap.nodes.navigation.places import stored_headings, stored_senses, stored_spots
 from vln_heatmap.params import ModelParams
 from vln_heatmap.params.navigation_data import DialogueParams
 from vln_heatmap.params.navigation_model import ActionModelParams
@@ -109,7 +109,11 @@ def question(sequence: str = "two", frames: Sequence[int] = (1, 3)) -> Dialogue:
 
 def dataset(model: ActionDialogue, dialogues: Sequence[Dialogue], *more: str) -> VLNActionDataset:
     context = model.action.context
-    derived = {"senses": partial(stored_senses, context=context)} if context.senses else {}
+    derived: dict[str, Any] = {"senses": partial(stored_senses, context=context)} if context.senses else {}
+    if context.value_map is not None:
+        grid = model.params.language.grid
+        derived["spots"] = partial(stored_spots, params=context.value_map, grid=grid)
+        derived["headings"] = stored_headings
     arrays = ("frames", "features", *more)
     return VLNActionDataset(dialogues, SEQUENCES, model.writer, arrays=arrays, derived=derived)
 

@@ -59,12 +59,8 @@ class FrameFeatures(Mapping[str, "SequenceFeatures"]):
     @property
     def names(self) -> frozenset[str]:
         """Arrays of a sequence, by the first one's file; none without sequences."""
-        import safetensors
-
-        for path in self._places.values():
-            with safetensors.safe_open(str(path), framework="np") as file:
-                return frozenset(file.keys())
-        return frozenset()
+        first = next(iter(self._places.values()), None)
+        return frozenset() if first is None else SequenceFeatures(first).names
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -78,6 +74,14 @@ class SequenceFeatures:
     """Arrays of one sequence; each access reads only the frames that are asked for."""
 
     path: Path
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Its arrays."""
+        import safetensors
+
+        with safetensors.safe_open(str(self.path), framework="np") as file:
+            return frozenset(file.keys())
 
     def read(self, name: str, frames: Iterable[int] | None = None) -> NDArray[Any]:
         """Array ``name`` of the chosen frames (all by default), first axis = frames.

@@ -42,6 +42,25 @@ class SurroundingsParams(Params):
         return self
 
 
+class ValueMapParams(Params):
+    """Where round the robot the views in the context showed what the instruction names, in polar cells."""
+
+    sectors: int = Field(16, ge=4, le=64, description="directions, the first one and the last one behind")
+    rings: tuple[float, ...] = Field((0.8, 1.6, 3.2), description="metres at which one ring becomes the next")
+    hfov: float = Field(90.0, gt=10, lt=170, description="of the depth camera in degrees")
+
+    @property
+    def cells(self) -> int:
+        """How many there are."""
+        return self.sectors * (len(self.rings) + 1)
+
+    @model_validator(mode="after")
+    def _check(self) -> ValueMapParams:
+        if list(self.rings) != sorted({*self.rings}) or min(self.rings, default=1) <= 0:
+            raise ValueError(f"rings must be rising distances above 0, got {list(self.rings)}")
+        return self
+
+
 class ContextParams(Params):
     """How many tokens a view is worth now (fast) and later (slow)."""
 
@@ -67,12 +86,17 @@ class ContextParams(Params):
         None,
         description="sense what of the floor around is blocked, from depth and poses so far; null = do not",
     )
+    value_map: ValueMapParams | None = Field(
+        None,
+        description="match words with what is seen, and sense where round the robot the matches are, for agents "
+        "with depth and poses; null = do not",
+    )
     voxels: VoxelParams | None = Field(None, description="3-D-aware pruning of memory; null = none")
 
     @property
     def senses(self) -> bool:
         """Whether anything is sensed beside the picture."""
-        return self.ranges > 0 or self.odometry or self.surroundings is not None
+        return self.ranges > 0 or self.odometry or self.surroundings is not None or self.value_map is not None
 
 
 class SummaryParams(Params):
@@ -152,6 +176,13 @@ class ContrastParams(Params):
     )
 
 
+class GroundingParams(Params):
+    """Learning which words name what is seen, from the names of the things in the walks' views."""
+
+    weight: float = Field(1.0, gt=0, le=100, description="in the loss")
+    cells: int = Field(2048, ge=1, le=1_000_000, description="of a batch that are named, drawn at random")
+
+
 class DialogueStageParams(Params):
     """One of the stages: navigation only, or co-training."""
 
@@ -167,5 +198,8 @@ class DialogueStageParams(Params):
     )
     contrast: ContrastParams | None = Field(
         None, description="learn that the words matter, at twice the time a step; null = do not"
+    )
+    grounding: GroundingParams | None = Field(
+        None, description="teach the words of context.value_map what they name; null = do not"
     )
     validation_samples: int = Field(64, ge=1, le=100_000, description="dialogues that a validation looks at")

@@ -41,6 +41,10 @@ class NavigationTrainingParams(Params):
     def _check(self) -> NavigationTrainingParams:
         if self.demonstrations.split != "train":
             raise ValueError("demonstrations.split must be 'train': unseen houses are for measuring")
+        if self.model.context.value_map is None and (self.navigation.grounding or self.cotraining.grounding):
+            raise ValueError(
+                "grounding teaches what context.value_map reads: set that, or leave grounding null"
+            )
         if self.demonstrations.houses < 2:
             raise ValueError("demonstrations.houses must be at least 2: one to train on and one to validate")
         return self

@@ -26,6 +26,7 @@ KINDS = {
     "odometry": {"context": {"odometry": True}},
     "senses": {"context": {"ranges": 3, "odometry": True}},
     "surroundings": {"context": {"surroundings": {"side": 4}, "odometry": True}},
+    "value map": {"context": {"value_map": {"sectors": 4, "rings": [1.5]}, "odometry": True}},
     "compact": {
         "dialogue": world.DIALOGUE.model_copy(update={"chat": "compact"}),
         "context": {"fast": 4, "odometry": True},

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vln_heatmap.datasets.dialogue_samples import IGNORED
-from vln_heatmap.nodes.model.context import acting
+from vln_heatmap.nodes.model.context import acting, grounding
 from vln_heatmap.nodes.model.context.drawing import Summaries, frozen_twin, line_places, summarised
+from vln_heatmap.nodes.model.context.grounding import Grounding
 from vln_heatmap.nodes.model.context.learning import batch_rows
-from vln_heatmap.nodes.model.context.looking import look
 from vln_heatmap.nodes.model.context.pooling import Places, Times, fast_grid, fast_tokens, slow_tokens
 from vln_heatmap.nodes.model.context.rows import Batch, Row, Span, batched, grid_span
 from vln_heatmap.nodes.model.context.senses import Senses
@@ -57,12 +57,14 @@ class Reading(NamedTuple):
 class Context(nn.Module):
     """What the dialogue learns beside the parts that it has from the heatmap model."""
 
-    def __init__(self, params: ActionModelParams, width: int, grid: int) -> None:
+    def __init__(self, params: ActionModelParams, width: int, grid: int, channels: int) -> None:
         super().__init__()
         self.times = Times(width)
         self.places = Places(fast_grid(grid, params.context.fast), width)
         if params.context.senses:
             self.senses = Senses(params.context, width)
+        if params.context.value_map is not None:
+            self.grounding = Grounding(channels, width)
         if params.heatmaps:
             self.summaries = Summaries(params.summary, width)
 
@@ -112,7 +114,9 @@ class ActionDialogue(nn.Module):
         self.register_buffer("feature_std", model.feature_std.clone())
         self.vggt, self.fusion = model.vggt, model.fusion
         self.enter_language, self.language = model.enter_language, model.language
-        self.context = Context(params, self.language.width, model.params.language.grid)
+        self.context = Context(
+            params, self.language.width, model.params.language.grid, model.params.fusion.width
+        )
         self.drawer = frozen_twin(model, self.changed) if params.heatmaps else None
         if params.fresh_language:
             renew(self.language.model)
@@ -137,15 +141,6 @@ class ActionDialogue(nn.Module):
 
     # --- tokens of views ------------------------------------------------------------------------------------
 
-    def see(self, frames: Tensor, features: Tensor) -> Tensor:
-        """Cells of N views, each seen by itself, at the language model's width [N, g, g, D].
-
-        Args:
-            frames: [N, 3, S, S] uint8, S = VGGT's resolution.
-            features: of the 2-D encoder [N, C, h, w].
-        """
-        return self.enter(look(self, frames, features))
-
     def enter(self, looks: Tensor) -> Tensor:
         """What the eyes saw of N views [N, D', g, g], see ``looking.look``, at the language model's width
         [N, g, g, D]."""
@@ -155,11 +150,12 @@ class ActionDialogue(nn.Module):
         """Tokens [N, f, f, D] of current views with cells [N, g, g, D]."""
         return self.context.places(fast_tokens(cells, self.action.context.fast, self.action.context.pool))
 
-    def feel(self, sensed: Tensor | None) -> Tensor | None:
+    def feel(self, sensed: Tensor | None, values: Tensor | None = None) -> Tensor | None:
         """Vectors [N, D] of what is sensed at N steps, for ``Row.feel``; None where the model senses nothing.
 
         Args:
             sensed: see ``context.senses`` [N, n].
+            values: value maps of the steps [N, cells], for models that read them.
 
         Raises:
             ValueError: the model reads what is sensed, but there is nothing.
@@ -168,7 +164,36 @@ class ActionDialogue(nn.Module):
             return None
         if sensed is None:
             raise ValueError("this dialogue reads depth or poses: every step needs ``senses``, got None")
-        return self.context.senses(sensed.to(self.device))
+        return self.context.senses(sensed.to(self.device), values)
+
+    def matches(self, looks: Tensor, instruction: str) -> Tensor | None:
+        """How well what an instruction names fits what is seen in each cell of N views [N, g, g], probabilities;
+        None where the model does not match words.
+
+        Args:
+            looks: see ``looking.look`` [N, D', g, g].
+            instruction: its words.
+        """
+        if self.action.context.value_map is None:
+            return None
+        keys = self.context.grounding.keys(looks)
+        return self.context.grounding.scores(keys, self.queries([instruction]))[..., 0].sigmoid()
+
+    def values(self, matches: Tensor, spots: Any, headings: Any, known: Tensor) -> Tensor:
+        """Value maps [S, cells] of views at S places; arguments as of ``grounding.value_map``."""
+        params = self.action.context.value_map
+        assert params is not None
+        spots, headings = (torch.as_tensor(x, device=self.device) for x in (spots, headings))
+        return grounding.value_map(matches, spots, headings, params, known)
+
+    def queries(self, texts: Sequence[str]) -> Tensor:
+        """What ``Grounding`` looks for after B texts, whose first words count like those inside a sentence
+        [B, L, E + 1]."""
+        ids = [self.language.tokenizer.encode(f" {text}", add_special_tokens=False) or [0] for text in texts]
+        rows = [torch.tensor(row, device=self.device) for row in ids]
+        padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        known = nn.utils.rnn.pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in rows], True)
+        return self.context.grounding.queries(self.language.embed_text(padded), known)
 
     def slow(self, cells: Tensor) -> Tensor:
         """Tokens [N, m, m, D] of remembered views with cells [N, g, g, D]."""

@@ -21,6 +21,7 @@ from vln_heatmap.nodes.navigation.cotraining import cotraining_dialogues
 from vln_heatmap.nodes.navigation.dialogues import dialogue_table, read_dialogues, sequence_dialogues
 from vln_heatmap.nodes.navigation.filming import demonstrations
 from vln_heatmap.nodes.navigation.mixing import CombineDataset
+from vln_heatmap.nodes.navigation.things import with_things
 from vln_heatmap.params.model import ModelParams
 from vln_heatmap.params.navigation import NavigationParams
 from vln_heatmap.params.navigation_data import NavigationDataParams
@@ -69,7 +70,7 @@ def demonstration_dialogues(
 
 def cache_walks(walks: Any, finetuned: Any, training: NavigationTrainingParams) -> FeatureStream:
     """What training reads of every walk: what the model's eyes make of each frame, if no stage changes them; else
-    frames and the frozen encoder's features.
+    frames and the frozen encoder's features. With ``context.value_map`` also the names of what is seen.
 
     Args:
         walks: ``SequenceStore``, or several joined.
@@ -79,6 +80,8 @@ def cache_walks(walks: Any, finetuned: Any, training: NavigationTrainingParams) 
     model = ModelParams.model_validate(finetuned.meta["model"])
     rows = pd.DataFrame({"sequence_id": list(walks), "split": "train"})
     stream = cache_frames(walks, rows, model)
+    if training.model.context.value_map is not None:
+        stream = with_things(stream, walks, model.language.grid)
     if not all(params.fixed_looks for params in training.models()):
         return stream
     from vln_heatmap.nodes.navigation.looks import looked_at

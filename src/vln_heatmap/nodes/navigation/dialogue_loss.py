@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vln_heatmap.nodes.navigation.grounding_loss import GroundingLoss
 from vln_heatmap.nodes.training.base import EpochLoss, Losses
 from vln_heatmap.params.navigation_model import ContrastParams
 from vln_heatmap.simulation.simulators.base import ACTION_NAMES, STOP
 
-#: Share of each loss part, by what a dialogue is about, and of the contrast; they add up to the loss.
-ACTIONS, TEXT, CONTRAST = "actions", "text", "contrast"
+#: Share of each loss part, by what a dialogue is about, of contrast and of grounding; they add up to the loss.
+ACTIONS, TEXT, CONTRAST, GROUNDING = "actions", "text", "contrast", "grounding"
 
 
 class DialogueLoss(EpochLoss):
@@ -29,6 +30,7 @@ class DialogueLoss(EpochLoss):
         stop_weight: of STOP; all other tokens weigh 1.
         contrast: what the words of an instruction are worth; None = nothing. Else batches need the ``other``
             words of ``VLNActionDataset``.
+        grounding: what words name; None = nothing. Else batches need ``things``.
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class DialogueLoss(EpochLoss):
         *,
         stop_weight: float = 1.0,
         contrast: ContrastParams | None = None,
+        grounding: GroundingLoss | None = None,
     ) -> None:
-        self.words, self.stop_weight, self.contrast = words, stop_weight, contrast
+        self.words, self.stop_weight = words, stop_weight
+        self.contrast, self.grounding = contrast, grounding
 
     def __call__(self, model: Any, batch: Mapping[str, Any]) -> Losses:
         """See ``LossFunction``."""
@@ -58,6 +62,9 @@ class DialogueLoss(EpochLoss):
                 numbers["data/instruction_gain"] = gain.detach().mean()
             parts[CONTRAST] = self.contrast.weight * short.mean()
             samples = samples + self.contrast.weight * short
+        if self.grounding is not None:
+            parts[GROUNDING] = self.grounding(model, batch)
+            samples = samples + parts[GROUNDING]
         moves = acting[reading.rows]  # [n]
         for name, chosen in ((ACTIONS, moves), (TEXT, ~moves)):
             if chosen.any():
@@ -96,6 +103,7 @@ class DialogueValidation:
         self._losses: dict[str, list[float]] = {}
         self._right: dict[str, list[bool]] = {}
         self._gains: list[float] = []
+        self._pointed: list[bool] = []
 
     def add(self, model: Any, batch: Mapping[str, Any]) -> None:
         """Take in what a model says of a batch."""
@@ -103,6 +111,8 @@ class DialogueValidation:
         samples = self.loss.of_samples(reading, len(tasks))
         if self.loss.contrast is not None and "navigation" in tasks:
             self._gains += self.loss.instruction_gain(model, batch, samples).tolist()
+        if self.loss.grounding is not None:
+            self._pointed += self.loss.grounding.pointing(model, batch)
         for task, value in zip(tasks, samples.tolist(), strict=True):
             self._losses.setdefault(task, []).append(value)
         names = {tokens[0]: ACTION_NAMES[action] for action, tokens in enumerate(self.loss.words)}
@@ -116,7 +126,9 @@ class DialogueValidation:
         """``loss`` and ``loss_<task>``; ``actions_right``: share of actions that were the most probable, after
         the expert's before them; ``right_<action>`` of each action; ``actions_balanced``: their mean;
         ``text_right``: share of other dialogues' tokens; with contrast, ``instruction_gain``: by how many nats a
-        walk's actions cost more with another walk's instruction. What cannot be told is NaN or left out."""
+        walk's actions cost more with another walk's instruction; with grounding, ``pointing``: of the views that
+        show what the instruction names, the share where the best match is there. What cannot be told is NaN or
+        left out."""
         every = [value for values in self._losses.values() for value in values]
         by_action = {name: self._right[name] for name in ACTION_NAMES if name in self._right}
         hits = [hit for values in by_action.values() for hit in values]
@@ -129,7 +141,8 @@ class DialogueValidation:
             **shares,
         }
         text = {"text_right": _mean(self._right[TEXT])} if TEXT in self._right else {}
-        return found | text | ({"instruction_gain": _mean(self._gains)} if self._gains else {})
+        told: dict[str, list[Any]] = {"instruction_gain": self._gains, "pointing": self._pointed}
+        return found | text | {name: _mean(values) for name, values in told.items() if values}
 
 
 def _chosen(batch: Mapping[str, Any], rows: list[int]) -> dict[str, Any]:

@@ -52,6 +52,11 @@ class ArrayFrames:
 
     arrays: Arrays
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Its arrays."""
+        return frozenset(self.arrays)
+
     def read(self, name: str, frames: Iterable[int] | None = None) -> NDArray[Any]:
         """Array ``name`` of the chosen frames (all by default)."""
         rows = self.arrays[name]

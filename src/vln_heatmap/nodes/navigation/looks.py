@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from vln_heatmap.datasets.frame_features import Arrays, FeatureStream
+from vln_heatmap.nodes.navigation.things import NAMES, THINGS
 
 _AT_ONCE = 32  # frames
 #: Of what is stored of a frame: what else training reads.
-_KEPT = ("depth", "poses", "hfov")
+_KEPT = ("depth", "poses", "hfov", THINGS, NAMES)
 
 
 def looked_at(stream: FeatureStream, checkpoint: Any) -> FeatureStream:
@@ -31,7 +32,7 @@ def looked_at(stream: FeatureStream, checkpoint: Any) -> FeatureStream:
 
     def compute(wanted: Iterable[str]) -> Iterator[tuple[str, Arrays]]:
         for key, arrays in stream.compute(wanted):
-            kept = {name: arrays[name] for name in _KEPT}
+            kept = {name: arrays[name] for name in _KEPT if name in arrays}
             yield key, kept | {"looks": _looks(eyes, arrays)}
 
     mark = hashlib.sha256(f"{stream.fingerprint} {_fingerprint(eyes)}".encode()).hexdigest()[:16]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vln_heatmap.datasets.dialogue_samples import Dialogue
-from vln_heatmap.params.navigation_model import ContextParams
+from vln_heatmap.params.navigation_model import ContextParams, ValueMapParams
 
 
 def stored_points(sequence: Any, dialogue: Dialogue, *, cells: int) -> NDArray[np.float32]:
@@ -48,6 +48,32 @@ def stored_senses(sequence: Any, dialogue: Dialogue, *, context: ContextParams) 
     walked = _walk_senses(sequence, dialogue.start, context)  # [T, n]
     steps = dialogue.frames[0] - dialogue.start + np.arange(len(dialogue.actions) + 1)
     return walked[np.minimum(steps, len(walked) - 1)]
+
+
+def stored_headings(sequence: Any, dialogue: Dialogue) -> NDArray[np.float32]:
+    """Where a robot stands and looks at each of ``stored_senses``' steps [actions + 1, 4], see
+    ``context.grounding.heading``; nothing of other tasks."""
+    from vln_heatmap.nodes.model.context.grounding import heading
+
+    if dialogue.task != "navigation":
+        return np.zeros((0, 4), np.float32)
+    poses = sequence.read("poses")
+    steps = dialogue.frames[0] + np.arange(len(dialogue.actions) + 1)
+    return np.stack([heading(poses[step]) for step in np.minimum(steps, len(poses) - 1)])
+
+
+def stored_spots(
+    sequence: Any, dialogue: Dialogue, *, params: ValueMapParams, grid: int
+) -> NDArray[np.float32]:
+    """Where on the floor lies what the cells of the memory's frames, and then of the turns', show
+    [N, grid, grid, 2], see ``context.grounding.floor_spots``; nothing of other tasks."""
+    from vln_heatmap.nodes.model.context.grounding import floor_spots
+
+    if dialogue.task != "navigation":
+        return np.zeros((0, grid, grid, 2), np.float32)
+    frames = [*dialogue.memory_frames, *dialogue.frames]
+    views = zip(_metres(sequence, frames), sequence.read("poses", frames), strict=True)
+    return np.stack([floor_spots(depth, pose, params, grid) for depth, pose in views])
 
 
 @lru_cache(maxsize=2048)  # windows of one walk ask again and again

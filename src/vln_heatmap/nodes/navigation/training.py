@@ -17,7 +17,14 @@ import pandas as pd
 from vln_heatmap.datasets.dialogue_samples import Dialogue, VLNActionDataset
 from vln_heatmap.nodes.navigation.dialogues import dialogue_table, read_dialogues
 from vln_heatmap.nodes.navigation.mixing import CombineDataset, make_order
-from vln_heatmap.nodes.navigation.places import forget_walks, stored_points, stored_senses
+from vln_heatmap.nodes.navigation.places import (
+    forget_walks,
+    stored_headings,
+    stored_points,
+    stored_senses,
+    stored_spots,
+)
+from vln_heatmap.nodes.navigation.things import fine_grid, stored_things, vocabulary
 from vln_heatmap.nodes.training.stage import StageResult, delivered
 from vln_heatmap.nodes.training.state import digest
 from vln_heatmap.params.navigation_data import DialogueParams, MixingParams
@@ -34,6 +41,7 @@ class DialogueData:
         weights: [len(training)] relative frequencies of the samples.
         mixing: whether batches are mixed or of one task each.
         fingerprint: names the data.
+        names: of things, see ``things.vocabulary``; only where they are learned.
     """
 
     training: Any
@@ -41,6 +49,7 @@ class DialogueData:
     weights: Any
     mixing: MixingParams
     fingerprint: str
+    names: tuple[str, ...] = ()
 
 
 def train_navigation(
@@ -140,12 +149,15 @@ def dialogue_data(
         ValueError: nothing of these tasks to train on or to validate with.
     """
     wanted: dict[str, float] = {str(task): w for task, w in mixing.weights.items() if w > 0}
-    sets = {}
+    sets: dict[str, CombineDataset] = {}
+    names: tuple[str, ...] = ()
+    if params.grounding is not None:
+        names = vocabulary(features, (item.sequence_id for item in dialogues if item.task == "navigation"))
     for name, given in (("training", dialogues), ("held_out", held_out)):
         chosen = [item for item in given if item.task in wanted]
         if not chosen:
             raise ValueError(f"there are no {name} dialogues of {', '.join(wanted)} among {len(given)}")
-        sets[name] = _by_task(network, features, chosen, params)
+        sets[name] = _by_task(network, features, chosen, params, names)
     table = pd.util.hash_pandas_object(
         dialogue_table([*dialogues, *held_out]).astype({"memory_frames": str}), index=False
     )
@@ -153,13 +165,18 @@ def dialogue_data(
         [int(x) for x in table], getattr(features, "fingerprint", ""), mixing.model_dump(mode="json")
     )
     weights = sets["training"].sample_weights(wanted) * _by_actions(sets["training"])
-    return DialogueData(sets["training"], sets["held_out"], weights, mixing, mark)
+    return DialogueData(sets["training"], sets["held_out"], weights, mixing, mark, names)
 
 
 def _by_task(
-    network: Any, features: Any, dialogues: Sequence[Dialogue], params: DialogueStageParams
+    network: Any,
+    features: Any,
+    dialogues: Sequence[Dialogue],
+    params: DialogueStageParams,
+    names: Sequence[str],
 ) -> CombineDataset:
     """One data set a task."""
+    from vln_heatmap.nodes.model.context.grounding import mirrored_headings, mirrored_spots
     from vln_heatmap.nodes.model.context.senses import mirrored
 
     context, arrays = network.action.context, ["frames", "features"]
@@ -171,6 +188,15 @@ def _by_task(
     if context.senses:
         forget_walks()
         derived["senses"] = partial(stored_senses, context=context)
+    if context.value_map is not None:
+        grid = network.params.language.grid
+        derived["spots"] = partial(stored_spots, params=context.value_map, grid=grid)
+        derived["headings"] = stored_headings
+    if names:
+        numbers = {name: number for number, name in enumerate(names)}
+        derived["things"] = partial(
+            stored_things, names=numbers, side=fine_grid(network.params.language.grid)
+        )
     tasks: dict[str, list[Dialogue]] = {}
     for item in dialogues:
         tasks.setdefault(item.task, []).append(item)
@@ -184,7 +210,12 @@ def _by_task(
                 derived=derived,
                 mirror=params.mirror,
                 candidates=params.contrast.candidates if params.contrast else 0,
-                mirrored={"points": _turned_points, "senses": partial(mirrored, params=context)},
+                mirrored={
+                    "points": _turned_points,
+                    "senses": partial(mirrored, params=context),
+                    "spots": mirrored_spots,
+                    "headings": mirrored_headings,
+                },
             )
             for task, own in sorted(tasks.items())
         }
@@ -229,11 +260,18 @@ def train_dialogues(
     """
     from vln_heatmap.nodes.model.dialogue_checkpoint import dialogue_meta, left_out
     from vln_heatmap.nodes.navigation.dialogue_loss import DialogueLoss
+    from vln_heatmap.nodes.navigation.grounding_loss import GroundingLoss
     from vln_heatmap.nodes.training.costs import training_costs
     from vln_heatmap.nodes.training.director import SinglePhase
     from vln_heatmap.nodes.training.loop import train
 
-    loss = DialogueLoss(network.writer.actions.ids, stop_weight=params.stop_weight, contrast=params.contrast)
+    grounding = GroundingLoss(data.names, params.grounding) if params.grounding is not None else None
+    loss = DialogueLoss(
+        network.writer.actions.ids,
+        stop_weight=params.stop_weight,
+        contrast=params.contrast,
+        grounding=grounding,
+    )
     mark = digest(name, data.fingerprint, _identity(network, params), start.path.parent.name)
     meta = dialogue_meta(network, start.meta["tokenizer"], statistics=start.meta.get("statistics", {}))
     result = train(
@@ -279,6 +317,7 @@ def _identity(network: Any, params: DialogueStageParams) -> Mapping[str, Any]:
         "dialogue": network.dialogue.model_dump(mode="json"),
         "stop_weight": params.stop_weight,
         "mirror": params.mirror,
+        "grounding": params.grounding and params.grounding.model_dump(mode="json"),
         "contrast": params.contrast and params.contrast.model_dump(mode="json"),
         "train": params.train.identity(),
     }

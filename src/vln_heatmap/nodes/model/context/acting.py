@@ -7,13 +7,17 @@ go or in pieces; the cache never holds more than the window.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vln_heatmap.nodes.model.context.cache import Cache, apart, together
 from vln_heatmap.nodes.model.context.drawing import drawn_from
+from vln_heatmap.nodes.model.context.grounding import floor_spots, heading
+from vln_heatmap.nodes.model.context.looking import look
 from vln_heatmap.nodes.model.context.rows import batched, grid_span
 from vln_heatmap.nodes.model.context.senses import sensed
 from vln_heatmap.nodes.model.context.speech import Speaker, say_actions
@@ -47,24 +51,56 @@ def observe(
     """See ``ActionDialogue.observe_all``."""
     images = torch.stack([torch.as_tensor(frame) for frame in frames]).to(model.device)  # [n, 3, S, S]
     known = torch.stack([torch.as_tensor(feature) for feature in features]).to(model.device)
-    cells = model.see(images, known)  # [n, g, g, D]
+    looks = look(model, images, known)  # [n, D', g, g]
+    cells = model.enter(looks)  # [n, g, g, D]
     for number, state in enumerate(states):
-        felt = _feel(model, state, depths[number], tracks[number])
+        depth, track = depths[number], tracks[number]
+        felt = _feel(model, state, depth, track)
         if state.window:
             _close(model, state, done[number], felt)
         view = state.history.observe()
         kept = _seen(
             model, (state.views, view.frame), cells[number], images[number], known[number], points[number]
         )
+        kept = _matched(model, state, kept, looks[number], depth, track)
         if view.opens:
             _open(model, state, view)
-        _show(model, state, view, kept, cells[number], felt)
+        state.window = [*state.window, kept]
+        if kept.matches is not None:  # what this view shows is sensed with it
+            felt = _feel(model, state, depth, track)
+        _show(model, state, view, cells[number], felt)
     return list(states)
 
 
 def _feel(model: ActionDialogue, state: DialogueState, depth: Any, track: Any) -> Tensor | None:
     """What is sensed now [1, D]; None where the model senses nothing."""
-    return model.feel(sensed(depth, track, model.action.context, state.surroundings)[None])
+    felt, views = sensed(depth, track, model.action.context, state.surroundings)[None], _matching(state)
+    params = model.action.context.value_map
+    if params is None:
+        return model.feel(felt)
+    if not views:
+        return model.feel(felt, torch.zeros(1, params.cells, device=model.device))
+    known = torch.ones(1, len(views), dtype=torch.bool, device=model.device)
+    spots = np.stack([spots for _, spots in views])
+    matches = torch.stack([matches for matches, _ in views])
+    return model.feel(felt, model.values(matches, spots, heading(track[-1])[None], known))
+
+
+def _matching(state: DialogueState) -> list[tuple[Tensor, Any]]:
+    """Matches and spots of the views in the context."""
+    views = [*state.memory, *state.window]
+    return [(view.matches, view.spots) for view in views if view.matches is not None]
+
+
+def _matched(
+    model: ActionDialogue, state: DialogueState, seen: Seen, looks: Tensor, depth: Any, track: Any
+) -> Seen:
+    """A view with what of it the instruction names, for models that read it."""
+    matches, params = model.matches(looks[None], state.instruction), model.action.context.value_map
+    if matches is None or params is None:
+        return seen
+    spots = floor_spots(depth, track[-1], params, matches.shape[-1])
+    return replace(seen, matches=matches[0], spots=spots)
 
 
 def _close(
@@ -144,16 +180,14 @@ def _show(
     model: ActionDialogue,
     state: DialogueState,
     view: View,
-    kept: Seen,
     cells: Tensor,
     felt: Tensor | None,
 ) -> None:
-    """The next view as tokens, up to where the reply begins; ``felt`` [1, D]: what is sensed now."""
-    ids = model.writer.view(first=view.opens)
+    """The window's last view as tokens, up to where the reply begins; ``felt`` [1, D]: what is sensed now."""
+    ids, kept = model.writer.view(first=view.opens), state.window[-1]
     place = ids.index(model.writer.image_id)
     state.row.say(ids[:place])
     state.row.show(grid_span(model.fast(cells[None])))
-    state.window = [*state.window, kept]
     if model.drawer is not None:
         views = [*state.memory, *state.window]
         drawn = [views[i] for i in drawn_from(len(views) - 1, model.action.summary.keyframes)]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vln_heatmap.nodes.model.context.drawing import drawn_from
+from vln_heatmap.nodes.model.context.looking import look
 from vln_heatmap.nodes.model.context.rows import Row, Span, grid_span
 from vln_heatmap.nodes.model.context.speech import say_actions
 
@@ -28,6 +29,8 @@ class _Sample(NamedTuple):
         cells: [N, g, g, D]; frames, features: [N, ...], None where looks came instead; times: [N] actions.
         points: [N, P, P, 3] or None.
         sensed: at each step from the first view after the memory on, see ``context.senses`` [S, n], or None.
+        matches: of the instruction with the views' cells [N, g, g]; spots: where those lie [N, g, g, 2];
+            headings: at each step [S, 4]; None where the model reads no value map.
         task, instruction: texts; None = not given.
     """
 
@@ -40,6 +43,9 @@ class _Sample(NamedTuple):
     remembered: int
     points: Any
     sensed: Tensor | None
+    matches: Tensor | None
+    spots: Tensor | None
+    headings: Tensor | None
     task: str
     instruction: str | None
 
@@ -70,7 +76,9 @@ def _samples(model: ActionDialogue, batch: Mapping[str, Any]) -> list[_Sample]:
         names = ("frames", "features")
         batch = {**batch, "frames": there[:, :0], "features": there[:, :0]}
     seen = [batch[name][there[:, : batch[name].shape[1]]] for name in names]
-    cells = [*(model.enter(*seen) if len(seen) == 1 else model.see(*seen)).split(counts)]
+    looks = seen[0] if len(seen) == 1 else look(model, *seen)
+    cells, viewed = [*model.enter(looks).split(counts)], looks.split(counts)
+    texts = batch.get("instruction", [""] * len(text))
     return [
         _Sample(
             batch["input_ids"][b][text[b]].tolist(),
@@ -82,6 +90,9 @@ def _samples(model: ActionDialogue, batch: Mapping[str, Any]) -> list[_Sample]:
             int(batch["memory_count"][b]),
             batch["points"][b][: counts[b]].numpy(force=True) if "points" in batch else None,
             batch["senses"][b] if "senses" in batch else None,
+            model.matches(viewed[b], texts[b]),
+            batch["spots"][b][: counts[b]] if "spots" in batch else None,
+            batch["headings"][b] if "headings" in batch else None,
             batch["task"][b],
             batch["instruction"][b] if "instruction" in batch else None,
         )
@@ -97,7 +108,7 @@ def _row(model: ActionDialogue, sample: _Sample) -> tuple[Row, Span | None]:
         if len(sample.cells) > sample.remembered
         else sample.cells[:0]
     )
-    felt = _senses(model, sample)
+    shows, felt = _senses(model, sample)
     told = _summaries(model, sample)
     shown, begun = 0, 0
     for place, token in enumerate(sample.ids):
@@ -112,31 +123,32 @@ def _row(model: ActionDialogue, sample: _Sample) -> tuple[Row, Span | None]:
             row.show(grid_span(fast[shown : shown + 1]))
             if told:
                 row.show(told[shown])
-            if felt is not None:
+            if felt is not None and shows is not None:
                 step = int(sample.times[sample.remembered + shown] - sample.times[sample.remembered])
-                begun = _felt_reply(model, row, sample, begun, felt[step:])
+                begun = _felt_reply(model, row, sample, begun, shows[step], felt[step + 1 :])
             shown += 1
     row.say(sample.ids[begun:], sample.labels[begun:])
     return row, memory
 
 
-def _felt_reply(model: ActionDialogue, row: Row, sample: _Sample, begun: int, felt: Tensor) -> int:
+def _felt_reply(
+    model: ActionDialogue, row: Row, sample: _Sample, begun: int, shown: Tensor, felt: Tensor
+) -> int:
     """Say what follows a view to the end of its reply's actions; gives the place of the token behind them.
 
     Args:
         begun: place behind the view.
-        felt: vectors at the view and after each action [n + 1 or more, D].
+        shown: vector at the view [D].
+        felt: vectors after each action [n or more, D].
     """
     ids, labels = sample.ids, sample.labels
     reply = begun + model.writer.between
     row.say(ids[begun : reply - 1], labels[begun : reply - 1])
-    row.feel(felt[0])
+    row.feel(shown)
     row.say(ids[reply - 1 : reply], labels[reply - 1 : reply])
     words = model.writer.actions.split(ids[reply : ids.index(model.writer.end_id, reply)])
     ends = reply + np.cumsum([len(word) for word in words])
-    say_actions(
-        row, words, felt[1:], [labels[end - len(w) : end] for w, end in zip(words, ends, strict=True)]
-    )
+    say_actions(row, words, felt, [labels[end - len(w) : end] for w, end in zip(words, ends, strict=True)])
     return int(ends[-1])
 
 
@@ -148,12 +160,28 @@ def _memory(model: ActionDialogue, sample: _Sample) -> Span:
     return model.memory_span(model.slow(sample.cells[past]), begin - sample.times[past], points)
 
 
-def _senses(model: ActionDialogue, sample: _Sample) -> Tensor | None:
-    """A vector of what is sensed at each step after the memory [S, D]; None where the model senses nothing, or
-    nothing is to be done."""
+def _senses(model: ActionDialogue, sample: _Sample) -> tuple[Tensor | None, Tensor | None]:
+    """Vectors of what is sensed at each step after the memory [S, D], where a view is shown there and where none
+    is yet; None where the model senses nothing, or nothing is to be done.
+
+    Raises:
+        ValueError: the model reads value maps, but the batch does not say where things lie.
+    """
     if sample.task != "navigation" or len(sample.times) == sample.remembered:
-        return None
-    return model.feel(sample.sensed)
+        return None, None
+    if sample.matches is None:
+        both = model.feel(sample.sensed)
+        return both, both
+    if sample.sensed is None or sample.spots is None or sample.headings is None:
+        raise ValueError(
+            "this dialogue reads value maps: a batch needs ``senses``, ``spots`` and ``headings``"
+        )
+    steps = torch.arange(len(sample.sensed), device=sample.times.device) + sample.times[sample.remembered]
+    felt = []
+    for known in (sample.times <= steps[:, None], sample.times < steps[:, None]):  # [S, N]
+        values = model.values(sample.matches, sample.spots, sample.headings[: len(steps)], known)
+        felt.append(model.feel(sample.sensed, values))
+    return felt[0], felt[1]
 
 
 def _summaries(model: ActionDialogue, sample: _Sample) -> list[Span]:

@@ -93,13 +93,16 @@ def sensed(
         ValueError: the model reads what is not there.
     """
     mapped = params.surroundings is not None
-    if depth is None and (params.ranges or mapped):
+    placed = mapped or params.value_map is not None
+    if depth is None and (params.ranges or placed):
         raise ValueError(
-            "this dialogue reads depth (context.ranges, surroundings): every step needs it, got None"
+            "this dialogue reads depth (context.ranges, surroundings, value_map): every step needs it, got "
+            "None"
         )
-    if (track is None or not len(track)) and (params.odometry or mapped):
+    if (track is None or not len(track)) and (params.odometry or placed):
         raise ValueError(
-            "this dialogue reads poses (context.odometry, surroundings): every step needs one, got None"
+            "this dialogue reads poses (context.odometry, surroundings, value_map): every step needs one, got "
+            "None"
         )
     parts = []
     if params.ranges:
@@ -138,11 +141,13 @@ class Senses(nn.Module):
 
     def __init__(self, params: ContextParams, width: int) -> None:
         super().__init__()
-        first, last = nn.Linear(numbers(params), _HIDDEN), nn.Linear(_HIDDEN, width)
+        valued = 0 if params.value_map is None else params.value_map.cells
+        first, last = nn.Linear(numbers(params) + valued, _HIDDEN), nn.Linear(_HIDDEN, width)
         with torch.no_grad():
             last.weight.mul_(_QUIET)
         self.read = nn.Sequential(first, nn.GELU(), last)
 
-    def forward(self, sensed: Tensor) -> Tensor:
-        """Of what is sensed at N steps [N, n]: [N, D]."""
-        return self.read(sensed.to(next(self.parameters()).dtype))
+    def forward(self, sensed: Tensor, values: Tensor | None = None) -> Tensor:
+        """Of what is sensed at N steps [N, n], and of value maps [N, cells] if they are read: [N, D]."""
+        parts = [sensed] if values is None else [sensed, values]
+        return self.read(torch.cat(parts, -1).to(next(self.parameters()).dtype))

@@ -31,6 +31,8 @@ class Seen:
         slow: its tokens as memory [m, m, D].
         frame, feature: as they were given [3, S, S] and [C, g, g]; None if nothing needs them again.
         points: places that the memory's tokens show [m, m, 3]; None if unknown.
+        matches: of its cells with the instruction [g, g]; spots: where those lie [g, g, 2]; None for models that
+            read no value map.
     """
 
     number: int
@@ -39,13 +41,15 @@ class Seen:
     frame: Tensor | None = None
     feature: Tensor | None = None
     points: NDArray[np.floating] | None = None
+    matches: Tensor | None = None
+    spots: NDArray[np.floating] | None = None
 
     @property
     def bytes(self) -> int:
         """Memory that it takes."""
-        tensors = [t for t in (self.slow, self.frame, self.feature) if t is not None]
-        own = 0 if self.points is None else self.points.nbytes
-        return own + sum(t.numel() * t.element_size() for t in tensors)
+        tensors = [t for t in (self.slow, self.frame, self.feature, self.matches) if t is not None]
+        arrays = [a for a in (self.points, self.spots) if a is not None]
+        return sum(a.nbytes for a in arrays) + sum(t.numel() * t.element_size() for t in tensors)
 
 
 @dataclass

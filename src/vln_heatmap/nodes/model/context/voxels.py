@@ -6,6 +6,7 @@ left out because hardly anything of it remained.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vln_heatmap.geometry.cameras import PinholeCamera
-from vln_heatmap.geometry.projection import unproject
+from vln_heatmap.geometry.projection import transform
 from vln_heatmap.params.navigation_model import VoxelParams
 
 
@@ -60,11 +61,16 @@ def cell_points(
         hfov: horizontal field of view in degrees.
         grid: cells along a side.
     """
-    height, width = depth.shape
-    camera = PinholeCamera(width=width, height=height, hfov=hfov)
-    points = unproject(np.asarray(depth, np.float64), camera, np.asarray(pose, np.float64))  # [H, W, 3]
-    points[~(depth > 0)] = np.nan
-    return regrid(points, grid).astype(np.float32)
+    near = regrid(np.asarray(depth, np.float64)[..., None], grid)  # [grid, grid, 1]
+    rays = _cell_rays(*depth.shape, hfov, grid)
+    points = transform((rays * near).reshape(-1, 3), np.asarray(pose, np.float64)).reshape(rays.shape)
+    return np.where(near > 0, points, np.nan).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _cell_rays(height: int, width: int, hfov: float, grid: int) -> NDArray[np.floating]:
+    """What ``cell_points`` are at a depth of 1 m, in the camera's frame [grid, grid, 3]."""
+    return regrid(PinholeCamera(width=width, height=height, hfov=hfov).directions(), grid)
 
 
 def regrid(points: NDArray[np.floating], grid: int) -> NDArray[np.floating]:
