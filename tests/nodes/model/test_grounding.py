@@ -12,7 +12,7 @@ from vln_heatmap.nodes.model.context.grounding import (
     heading,
     mirrored_headings,
     mirrored_spots,
-    value_map,
+    value_maps,
 )
 from vln_heatmap.params.navigation_model import ValueMapParams
 from vln_heatmap.simulation.recording import camera_pose
@@ -29,9 +29,9 @@ def pose(x: float, z: float, yaw: float) -> np.ndarray:
 def mapped(spots: list[tuple[float, float]], matches: list[float], at: np.ndarray) -> np.ndarray:
     """Of one view with one cell a spot (x, z): [rings, sectors]."""
     given = torch.tensor(spots).view(1, 1, -1, 2)
-    known = torch.ones(1, 1, dtype=torch.bool)
+    known = torch.ones(1, 1, 1, dtype=torch.bool)
     place = torch.from_numpy(heading(at))[None]
-    return value_map(torch.tensor(matches).view(1, 1, -1), given, place, PARAMS, known).view(3, 8).numpy()
+    return value_maps(torch.tensor(matches).view(1, 1, -1), given, place, PARAMS, known).view(3, 8).numpy()
 
 
 def test_matches_stand_in_the_direction_and_at_the_distance_of_what_they_are_of() -> None:
@@ -58,8 +58,8 @@ def test_the_best_match_of_a_cell_counts_and_the_unknown_does_not() -> None:
 def test_only_views_that_have_been_seen_are_on_the_map() -> None:
     spots = torch.tensor([[0.3, -2.0], [-0.3, -2.0]]).view(2, 1, 1, 2)
     places = torch.from_numpy(np.stack([heading(pose(0, 0, 0))] * 2))
-    known = torch.tensor([[True, False], [True, True]])
-    found = value_map(torch.tensor([0.5, 0.7]).view(2, 1, 1), spots, places, PARAMS, known).view(2, 3, 8)
+    known = torch.tensor([[[True, False], [True, True]]])
+    found = value_maps(torch.tensor([0.5, 0.7]).view(2, 1, 1), spots, places, PARAMS, known).view(2, 3, 8)
     assert found[0, 1].tolist() == [0, 0, 0, 0, 0.5, 0, 0, 0]
     assert found[1, 1, AHEAD_LEFT] == pytest.approx(0.7)
 
@@ -68,9 +68,9 @@ def test_a_mirrored_walk_has_the_mirrored_map() -> None:
     rng = np.random.default_rng(0)
     spots = rng.uniform(-4, 4, (2, 3, 3, 2)).astype(np.float32)
     places = np.stack([heading(pose(*rng.uniform(-1, 1, 2), yaw)) for yaw in rng.uniform(-3, 3, 5)])
-    matches, known = torch.rand(2, 3, 3), torch.ones(5, 2, dtype=torch.bool)
-    plain = value_map(matches, torch.from_numpy(spots), torch.from_numpy(places), PARAMS, known)
-    turned = value_map(
+    matches, known = torch.rand(2, 3, 3), torch.ones(1, 5, 2, dtype=torch.bool)
+    plain = value_maps(matches, torch.from_numpy(spots), torch.from_numpy(places), PARAMS, known)
+    turned = value_maps(
         matches.flip(2),
         torch.from_numpy(mirrored_spots(spots)),
         torch.from_numpy(mirrored_headings(places)),

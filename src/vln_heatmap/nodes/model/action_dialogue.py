@@ -166,9 +166,10 @@ class ActionDialogue(nn.Module):
             raise ValueError("this dialogue reads depth or poses: every step needs ``senses``, got None")
         return self.context.senses(sensed.to(self.device), values)
 
+    @torch.no_grad()
     def matches(self, looks: Tensor, instruction: str) -> Tensor | None:
-        """How well what an instruction names fits what is seen in each cell of N views [N, g, g], probabilities;
-        None where the model does not match words.
+        """How well what an instruction names fits what is seen in each cell of N views [N, g, g], probabilities
+        without gradients: matching is taught by names, not by actions; None where the model does not match words.
 
         Args:
             looks: see ``looking.look`` [N, D', g, g].
@@ -179,12 +180,13 @@ class ActionDialogue(nn.Module):
         keys = self.context.grounding.keys(looks)
         return self.context.grounding.scores(keys, self.queries([instruction]))[..., 0].sigmoid()
 
+    @torch.no_grad()
     def values(self, matches: Tensor, spots: Any, headings: Any, known: Tensor) -> Tensor:
-        """Value maps [S, cells] of views at S places; arguments as of ``grounding.value_map``."""
+        """Value maps [K, S, cells] of views at S places; arguments as of ``grounding.value_maps``."""
         params = self.action.context.value_map
         assert params is not None
         spots, headings = (torch.as_tensor(x, device=self.device) for x in (spots, headings))
-        return grounding.value_map(matches, spots, headings, params, known)
+        return grounding.value_maps(matches, spots, headings, params, known)
 
     def queries(self, texts: Sequence[str]) -> Tensor:
         """What ``Grounding`` looks for after B texts, whose first words count like those inside a sentence

@@ -80,10 +80,10 @@ def _feel(model: ActionDialogue, state: DialogueState, depth: Any, track: Any) -
         return model.feel(felt)
     if not views:
         return model.feel(felt, torch.zeros(1, params.cells, device=model.device))
-    known = torch.ones(1, len(views), dtype=torch.bool, device=model.device)
+    known = torch.ones(1, 1, len(views), dtype=torch.bool, device=model.device)
     spots = np.stack([spots for _, spots in views])
     matches = torch.stack([matches for matches, _ in views])
-    return model.feel(felt, model.values(matches, spots, heading(track[-1])[None], known))
+    return model.feel(felt, model.values(matches, spots, heading(track[-1])[None], known)[0])
 
 
 def _matching(state: DialogueState) -> list[tuple[Tensor, Any]]:

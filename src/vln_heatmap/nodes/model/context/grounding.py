@@ -57,33 +57,32 @@ class Grounding(nn.Module):
         return (products.unflatten(-1, queries.shape[:2]) + queries[..., -1] + _RARE).amax(-1)
 
 
-def value_map(
+def value_maps(
     matches: Tensor, spots: Tensor, headings: Tensor, params: ValueMapParams, known: Tensor
 ) -> Tensor:
-    """The best match in each direction and at each distance from each of S places [S, rings * sectors], in
-    [0, 1]; 0 where nothing was seen.
+    """The best match in each direction and at each distance from each of S places, for K ways to say which views
+    are known [K, S, rings * sectors], in [0, 1]; 0 where nothing was seen.
 
     Args:
         matches: probabilities of the cells of V views [V, g, g].
         spots: where on the floor they lie, x and z in metres [V, g, g, 2]; NaN where unknown.
         headings: x, z of each place, and x, z of the direction ahead (+Y up, OpenCV camera) [S, 4].
         params: the cells.
-        known: which views have been seen at each place [S, V].
+        known: which views have been seen at each place [K, S, V].
     """
-    away = spots.flatten(1, 2)[None] - headings[:, None, None, :2]  # [S, V, C, 2]
-    ahead = headings[:, None, None, 2:]
-    forward = (away * ahead).sum(-1)
-    right = (away * torch.stack([-ahead[..., 1], ahead[..., 0]], -1)).sum(-1)  # +X is to the right of -Z
-    there = known[..., None] & away.isfinite().all(-1)
-    turn = torch.atan2(right, forward).nan_to_num() / (2 * math.pi) + 0.5
-    sector = (turn * params.sectors).long().clamp(0, params.sectors - 1)
-    edges = torch.tensor(params.rings, dtype=away.dtype, device=away.device)
+    x, z = (spots.reshape(-1, 2) - headings[:, None, :2]).unbind(-1)  # [S, V * g * g] each
+    forward = x * headings[:, 2:3] + z * headings[:, 3:]
+    right = z * headings[:, 2:3] - x * headings[:, 3:]  # +X is to the right of -Z
+    turn = torch.atan2(right, forward) / (2 * math.pi) + 0.5
+    sector = (turn * params.sectors).nan_to_num().long().clamp(0, params.sectors - 1)
+    edges = torch.tensor(params.rings, dtype=right.dtype, device=right.device)
     ring = torch.bucketize(torch.hypot(right, forward).nan_to_num(), edges)
     nowhere = params.cells  # one cell more, which is not read
-    cell = torch.where(there, ring * params.sectors + sector, nowhere).flatten(1)  # [S, V * C]
-    values = matches.flatten()[None].expand(len(cell), -1)
-    empty = matches.new_zeros(len(cell), nowhere + 1)
-    return empty.scatter_reduce(1, cell, values, "amax")[:, :nowhere]
+    cell = (ring * params.sectors + sector).masked_fill(right.isnan(), nowhere)
+    of_view = known.repeat_interleave(spots.shape[1] * spots.shape[2], -1)  # [K, S, V * g * g]
+    cells = torch.where(of_view, cell, nowhere)
+    values = matches.flatten().expand(cells.shape)
+    return matches.new_zeros(*known.shape[:2], nowhere + 1).scatter_reduce(2, cells, values, "amax")[..., :-1]
 
 
 def floor_spots(

@@ -177,11 +177,10 @@ def _senses(model: ActionDialogue, sample: _Sample) -> tuple[Tensor | None, Tens
             "this dialogue reads value maps: a batch needs ``senses``, ``spots`` and ``headings``"
         )
     steps = torch.arange(len(sample.sensed), device=sample.times.device) + sample.times[sample.remembered]
-    felt = []
-    for known in (sample.times <= steps[:, None], sample.times < steps[:, None]):  # [S, N]
-        values = model.values(sample.matches, sample.spots, sample.headings[: len(steps)], known)
-        felt.append(model.feel(sample.sensed, values))
-    return felt[0], felt[1]
+    known = torch.stack([sample.times <= steps[:, None], sample.times < steps[:, None]])  # [2, S, N]
+    values = model.values(sample.matches, sample.spots, sample.headings[: len(steps)], known)  # [2, S, cells]
+    felt = model.feel(sample.sensed.expand(2, -1, -1), values)
+    return (None, None) if felt is None else (felt[0], felt[1])
 
 
 def _summaries(model: ActionDialogue, sample: _Sample) -> list[Span]:
