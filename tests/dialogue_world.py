@@ -15,6 +15,7 @@ from vln_heatmap.datasets.dialogue_samples import Dialogue, Turn, VLNActionDatas
 from vln_heatmap.nodes.model.action_dialogue import ActionDialogue
 from vln_heatmap.nodes.navigation.dialogues import episode_dialogues
 from vln_heatmap.nodes.navigation.places import stored_headings, stored_senses, stored_spots
+from vln_heatmap.nodes.navigation.things import fine_grid
 from vln_heatmap.params import ModelParams
 from vln_heatmap.params.navigation_data import DialogueParams
 from vln_heatmap.params.navigation_model import ActionModelParams
@@ -22,6 +23,7 @@ from vln_heatmap.params.navigation_model import ActionModelParams
 DIALOGUE = DialogueParams(window=6, history=3, actions_per_turn=2, stride=6)
 INSTRUCTION = synthetic.PHRASES[0]
 SIDE = synthetic.PARAMS.vggt.resolution
+FINE = fine_grid(synthetic.PARAMS.language.grid)
 
 
 def _pose(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -45,8 +47,14 @@ class MadeUp:
             "depth": rng.integers(200, 5000, (length, 3, 3)).astype(np.uint16),
             "hfov": np.array([90.0]),
             "poses": np.stack([_pose(rng) for _ in range(length)]),
+            "things": rng.integers(0, 3, (length, FINE, FINE)).astype(np.uint16),
+            "thing_names": np.frombuffer(b"door\nwall", np.uint8),
             "points": np.tile(rng.uniform(-3, 3, (1, 4, 4, 3)).astype(np.float32), (length, 1, 1, 1)),
         }
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(self.arrays)
 
     def read(self, name: str, frames: Iterable[int] | None = None) -> NDArray[Any]:
         return self.arrays[name] if frames is None else self.arrays[name][list(frames)]

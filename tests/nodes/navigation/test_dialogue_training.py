@@ -44,12 +44,18 @@ LARGER = synthetic.PARAMS.model_copy(update={"language": synthetic.PARAMS.langua
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "heatmaps": {"heatmaps": True, "summary": {"keyframes": 2, "grid": 2}},
+    "value map": {"context": {"value_map": {"sectors": 4}, "ranges": 2}},
     "lora": {
         "lora": {"rank": 2},
         "tunable_parts": ("projector", "lora", "context"),
         "heatmaps": True,
         "summary": {"keyframes": 1},
     },
+}
+#: What of a stage an option needs.
+CHANGES: dict[str, dict[str, Any]] = {
+    "lora": {"optimizer": {"lr": 5e-3}},
+    "value map": {"grounding": {"cells": 9}, "contrast": {}, "mirror": 0.5},
 }
 
 
@@ -82,8 +88,7 @@ def navigation(finetuned: Checkpoint, state: TrainingState, option: str = "plain
     table = dialogue_table([*world.expert_dialogues(), *world.expert_dialogues(9, "three"), world.question()])
     held_out = world.expert_dialogues(11, "two")
     params = OPTIONS[option]
-    if "lora" in params:
-        changes = {"optimizer": {"lr": 5e-3}} | changes
+    changes = CHANGES.get(option, {}) | changes
     run = train_navigation(
         table,
         held_out,
@@ -112,7 +117,7 @@ def cotraining(start: Checkpoint, state: TrainingState, batches: str = "mixed", 
 def test_both_stages_come_back_bit_for_bit(finetuned: Checkpoint, tmp_path: Path, option: str) -> None:
     """After the first stage and after the second, which goes on from what was stored."""
     state = TrainingState(tmp_path / "state.safetensors")
-    changes = {"optimizer": {"lr": 5e-3}} if option == "lora" else {}
+    changes = CHANGES.get(option, {})
     content, history, report = navigation(finetuned, state, option)
     for folder in ("navigation", "cotraining"):
         checkpoint = stored(tmp_path / folder, content)
@@ -126,8 +131,11 @@ def test_both_stages_come_back_bit_for_bit(finetuned: Checkpoint, tmp_path: Path
         assert "</html>" in report
         if folder == "navigation":
             content, history, report = cotraining(checkpoint, state, **changes)
-    tasks = {"loss_navigation", "loss_vqa", "text_right"}
-    assert tasks <= content["meta"]["metrics"].keys()
+    metrics = {"loss_navigation", "loss_vqa", "text_right"}
+    if "grounding" in changes:
+        metrics |= {"pointing", "instruction_gain"}
+        assert (history["loss/grounding"] > 0).any()
+    assert metrics <= content["meta"]["metrics"].keys()
 
 
 def test_what_is_not_tuned_stays_and_the_drawer_stays_as_it_was_finetuned(
