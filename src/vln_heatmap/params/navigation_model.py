@@ -174,13 +174,19 @@ class ContrastParams(Params):
         le=64,
         description="other instructions drawn, of which the one of the nearest length is taken",
     )
+    every: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="every n-th walk of a batch is read again, and counts n times, to save time",
+    )
 
 
 class GroundingParams(Params):
     """Learning which words name what is seen, from the names of the things in the walks' views."""
 
     weight: float = Field(1.0, gt=0, le=100, description="in the loss")
-    cells: int = Field(2048, ge=1, le=1_000_000, description="of a batch that are named, drawn at random")
+    cells: int = Field(1024, ge=1, le=1_000_000, description="of a batch that are named, drawn at random")
 
 
 class DialogueStageParams(Params):

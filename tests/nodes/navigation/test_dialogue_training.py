@@ -311,6 +311,13 @@ def test_contrast_is_what_the_same_actions_cost_more_with_other_words() -> None:
     torch.testing.assert_close(
         found.numbers["data/instruction_gain"], gains[walks].mean(), atol=1e-4, rtol=1e-4
     )
+    halved = DialogueLoss(model.writer.actions.ids, contrast=ContrastParams(weight=3.0, margin=0.5, every=2))(
+        model, given
+    )
+    half = torch.zeros_like(short)
+    again = walks.nonzero()[::2, 0]
+    half[again] = short[again] * walks.sum() / len(again)
+    torch.testing.assert_close(halved.samples, before.samples + 3 * half, atol=1e-4, rtol=1e-4)
     words_only = DialogueLoss(model.writer.actions.ids, contrast=ContrastParams())
     assert words_only(model, contrast_batch(model, [world.question()])).parts["contrast"] == 0
 

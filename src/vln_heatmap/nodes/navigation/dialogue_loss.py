@@ -55,10 +55,13 @@ class DialogueLoss(EpochLoss):
         }
         numbers = {"data/memory_pruned": reading.pruned}
         if self.contrast is not None:
+            walks = acting.nonzero()[:, 0].tolist()
+            again = walks[:: self.contrast.every]
             short = samples.new_zeros(len(samples))
-            if acting.any():
-                gain = self.instruction_gain(model, batch, samples)  # [walks]
-                short = short.masked_scatter(acting, (self.contrast.margin - gain).relu())
+            if again:
+                gain = self.instruction_gain(model, batch, samples, again)  # [again]
+                missing = (self.contrast.margin - gain).relu() * (len(walks) / len(again))
+                short = short.index_add(0, torch.tensor(again, device=short.device), missing)
                 numbers["data/instruction_gain"] = gain.detach().mean()
             parts[CONTRAST] = self.contrast.weight * short.mean()
             samples = samples + self.contrast.weight * short
@@ -71,14 +74,16 @@ class DialogueLoss(EpochLoss):
                 numbers[f"right/{name}"] = reading.right[chosen].float().mean()
         return Losses(samples.mean(), parts, samples, numbers)
 
-    def instruction_gain(self, model: Any, batch: Mapping[str, Any], samples: Tensor) -> Tensor:
-        """How much more each walk of a batch costs with another's instruction [walks], nats an action.
+    def instruction_gain(
+        self, model: Any, batch: Mapping[str, Any], samples: Tensor, walks: list[int]
+    ) -> Tensor:
+        """How much more some walks of a batch cost with another's instruction [walks], nats an action.
 
         Args:
             model, batch: as of ``__call__``; the batch has ``other`` words.
             samples: what each of its dialogues costs [B].
+            walks: their rows.
         """
-        walks = [i for i, task in enumerate(batch["task"]) if task == "navigation"]
         misled = model(_chosen({**batch, **batch["other"]}, walks))
         return self.of_samples(misled, len(walks)) - samples[walks]
 
@@ -109,8 +114,9 @@ class DialogueValidation:
         """Take in what a model says of a batch."""
         reading, tasks = model(batch), batch["task"]
         samples = self.loss.of_samples(reading, len(tasks))
-        if self.loss.contrast is not None and "navigation" in tasks:
-            self._gains += self.loss.instruction_gain(model, batch, samples).tolist()
+        walks = [row for row, task in enumerate(tasks) if task == "navigation"]
+        if self.loss.contrast is not None and walks:
+            self._gains += self.loss.instruction_gain(model, batch, samples, walks).tolist()
         if self.loss.grounding is not None:
             self._pointed += self.loss.grounding.pointing(model, batch)
         for task, value in zip(tasks, samples.tolist(), strict=True):
