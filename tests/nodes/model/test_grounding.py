@@ -12,6 +12,7 @@ from vln_heatmap.nodes.model.context.grounding import (
     heading,
     mirrored_headings,
     mirrored_spots,
+    text_queries,
     value_maps,
 )
 from vln_heatmap.params.navigation_model import ValueMapParams
@@ -92,7 +93,10 @@ def test_a_spot_is_where_depth_and_pose_put_the_middle_of_a_cell() -> None:
 
 def test_padding_is_no_word() -> None:
     model = world.toy_dialogue(context={"value_map": {}})
-    alone, beside = model.queries(["go"]), model.queries(["go", "go to the table and then to the door"])
+    alone, beside = (
+        text_queries(model, ["go"]),
+        text_queries(model, ["go", "go to the table and then to the door"]),
+    )
     grounding, looks = model.context.grounding, torch.randn(2, model.params.fusion.width, 2, 2)
     torch.testing.assert_close(
         grounding.scores(grounding.keys(looks), beside)[..., 0],

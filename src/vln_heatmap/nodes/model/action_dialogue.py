@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vln_heatmap.datasets.dialogue_samples import IGNORED
-from vln_heatmap.nodes.model.context import acting, grounding
+from vln_heatmap.nodes.model.context import acting
 from vln_heatmap.nodes.model.context.drawing import Summaries, frozen_twin, line_places, summarised
 from vln_heatmap.nodes.model.context.grounding import Grounding
 from vln_heatmap.nodes.model.context.learning import batch_rows
@@ -166,37 +166,6 @@ class ActionDialogue(nn.Module):
             raise ValueError("this dialogue reads depth or poses: every step needs ``senses``, got None")
         return self.context.senses(sensed.to(self.device), values)
 
-    @torch.no_grad()
-    def matches(self, looks: Tensor, instruction: str) -> Tensor | None:
-        """How well what an instruction names fits what is seen in each cell of N views [N, g, g], probabilities
-        without gradients: matching is taught by names, not by actions; None where the model does not match words.
-
-        Args:
-            looks: see ``looking.look`` [N, D', g, g].
-            instruction: its words.
-        """
-        if self.action.context.value_map is None:
-            return None
-        keys = self.context.grounding.keys(looks)
-        return self.context.grounding.scores(keys, self.queries([instruction]))[..., 0].sigmoid()
-
-    @torch.no_grad()
-    def values(self, matches: Tensor, spots: Any, headings: Any, known: Tensor) -> Tensor:
-        """Value maps [K, S, cells] of views at S places; arguments as of ``grounding.value_maps``."""
-        params = self.action.context.value_map
-        assert params is not None
-        spots, headings = (torch.as_tensor(x, device=self.device) for x in (spots, headings))
-        return grounding.value_maps(matches, spots, headings, params, known)
-
-    def queries(self, texts: Sequence[str]) -> Tensor:
-        """What ``Grounding`` looks for after B texts, whose first words count like those inside a sentence
-        [B, L, E + 1]."""
-        ids = [self.language.tokenizer.encode(f" {text}", add_special_tokens=False) or [0] for text in texts]
-        rows = [torch.tensor(row, device=self.device) for row in ids]
-        padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        known = nn.utils.rnn.pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in rows], True)
-        return self.context.grounding.queries(self.language.embed_text(padded), known)
-
     def slow(self, cells: Tensor) -> Tensor:
         """Tokens [N, m, m, D] of remembered views with cells [N, g, g, D]."""
         return slow_tokens(cells, self.action.context.memory_grid, self.action.context.pool)
@@ -256,7 +225,9 @@ class ActionDialogue(nn.Module):
             batch: as ``datasets.dialogue_samples.collate`` gives it, on this model's device; ``looks``
                 [B, N, D', g, g] may stand in for ``frames`` and ``features``. With voxels of given points also
                 ``points`` [B, N, P, P, 3], with ``context.ranges`` or ``odometry`` also ``senses`` [B, S, n] at
-                every step from the first view after the memory on, with heatmaps also ``instruction``, B texts.
+                every step from the first view after the memory on; with ``context.value_map`` also ``headings``
+                [B, S, 4] at these steps and ``spots`` [B, N, g, g, 2], see ``grounding.value_maps``. With that or
+                with heatmaps also ``instruction``, B texts.
         """
         rows, pruned = batch_rows(self, batch)
         whole = batched(rows, [0] * len(rows), self.device)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vln_heatmap.nodes.model.context.grounding import text_queries
 from vln_heatmap.nodes.model.context.looking import look
 from vln_heatmap.params.navigation_model import GroundingParams
 
@@ -47,12 +48,12 @@ class GroundingLoss:
         shares = F.one_hot(cells[drawn].long(), len(self.names)).float().mean(1)  # [count, names]
         grounding = model.context.grounding
         keys = grounding.keys(looks).flatten(0, 2)[drawn]
-        named = grounding.scores(keys, model.queries(list(self.names)))  # [count, names]
+        named = grounding.scores(keys, text_queries(model, list(self.names)))  # [count, names]
         known = shares.index_fill(1, torch.tensor([_UNKNOWN], device=cells.device), 0.0)
         weighted = known / (known.sum(0) + 1).sqrt()  # rare things count more than walls
         naming = -(weighted * named.log_softmax(-1)).sum() / weighted.sum().clamp_min(1e-6)
         texts = [batch["instruction"][walk] for walk in walks]
-        asked = grounding.scores(keys, model.queries(texts))  # [count, walks]
+        asked = grounding.scores(keys, text_queries(model, texts))  # [count, walks]
         answers = (known @ self.mentioned(texts).to(known).T >= _SHOWN).float()
         return self.params.weight * (naming + F.binary_cross_entropy_with_logits(asked, answers))
 
@@ -67,14 +68,15 @@ class GroundingLoss:
         """For each view that shows what its walk's instruction names, whether the cell that fits best does."""
         looks, things, walks = _views(model, batch)
         owners = batch["frame_mask"][walks].nonzero()[:, 0].tolist()
-        hits = []
+        hits, grounding = [], model.context.grounding
         mentioned = self.mentioned([batch["instruction"][walk] for walk in walks]).to(things.device)
         for view, owner in zip(range(len(looks)), owners, strict=True):
             shown = mentioned[owner][_cells(things[view : view + 1], looks.shape[-1]).long()]  # [g * g, n]
             there = shown.float().mean(1) >= _SHOWN
             if there.any():
-                matches = model.matches(looks[view : view + 1], batch["instruction"][walks[owner]])
-                hits.append(bool(there[matches.argmax()]))
+                words = text_queries(model, [batch["instruction"][walks[owner]]])
+                fits = grounding.scores(grounding.keys(looks[view : view + 1]), words)
+                hits.append(bool(there[fits.argmax()]))
         return hits
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vln_heatmap.nodes.model.context.cache import Cache, apart, together
 from vln_heatmap.nodes.model.context.drawing import drawn_from
-from vln_heatmap.nodes.model.context.grounding import floor_spots, heading
+from vln_heatmap.nodes.model.context.grounding import floor_spots, heading, match, value_maps
 from vln_heatmap.nodes.model.context.looking import look
 from vln_heatmap.nodes.model.context.rows import batched, grid_span
 from vln_heatmap.nodes.model.context.senses import sensed
@@ -81,9 +81,10 @@ def _feel(model: ActionDialogue, state: DialogueState, depth: Any, track: Any) -
     if not views:
         return model.feel(felt, torch.zeros(1, params.cells, device=model.device))
     known = torch.ones(1, 1, len(views), dtype=torch.bool, device=model.device)
-    spots = np.stack([spots for _, spots in views])
+    spots = torch.from_numpy(np.stack([spots for _, spots in views])).to(model.device)
+    place = torch.from_numpy(heading(track[-1]))[None].to(model.device)
     matches = torch.stack([matches for matches, _ in views])
-    return model.feel(felt, model.values(matches, spots, heading(track[-1])[None], known)[0])
+    return model.feel(felt, value_maps(matches, spots, place, params, known)[0])
 
 
 def _matching(state: DialogueState) -> list[tuple[Tensor, Any]]:
@@ -96,7 +97,7 @@ def _matched(
     model: ActionDialogue, state: DialogueState, seen: Seen, looks: Tensor, depth: Any, track: Any
 ) -> Seen:
     """A view with what of it the instruction names, for models that read it."""
-    matches, params = model.matches(looks[None], state.instruction), model.action.context.value_map
+    matches, params = match(model, looks[None], state.instruction), model.action.context.value_map
     if matches is None or params is None:
         return seen
     spots = floor_spots(depth, track[-1], params, matches.shape[-1])

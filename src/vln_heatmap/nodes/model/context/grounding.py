@@ -11,7 +11,8 @@ which has whole walks, and the running agent have the same.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vln_heatmap.params.navigation_model import ValueMapParams
+
+if TYPE_CHECKING:
+    from vln_heatmap.nodes.model.action_dialogue import ActionDialogue
 
 _NEIGHBOURS = 3  # words that say together what each of them names: "washing machine"
 _SHARPNESS = 4.0  # of matches before training
@@ -57,6 +61,32 @@ class Grounding(nn.Module):
         return (products.unflatten(-1, queries.shape[:2]) + queries[..., -1] + _RARE).amax(-1)
 
 
+def text_queries(model: ActionDialogue, texts: Sequence[str]) -> Tensor:
+    """What a model's ``Grounding`` looks for after B texts, whose first words count like those inside a sentence
+    [B, L, E + 1]."""
+    ids = [model.language.tokenizer.encode(f" {text}", add_special_tokens=False) or [0] for text in texts]
+    rows = [torch.tensor(row, device=model.device) for row in ids]
+    padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    known = nn.utils.rnn.pad_sequence([torch.ones_like(row, dtype=torch.bool) for row in rows], True)
+    return model.context.grounding.queries(model.language.embed_text(padded), known)
+
+
+@torch.no_grad()
+def match(model: ActionDialogue, looks: Tensor, instruction: str) -> Tensor | None:
+    """How well what an instruction names fits what is seen in each cell of N views [N, g, g], probabilities
+    without gradients: matching is taught by names, not by actions; None where the model does not match words.
+
+    Args:
+        looks: see ``looking.look`` [N, D, g, g].
+        instruction: its words.
+    """
+    if model.action.context.value_map is None:
+        return None
+    grounding = model.context.grounding
+    return grounding.scores(grounding.keys(looks), text_queries(model, [instruction]))[..., 0].sigmoid()
+
+
+@torch.no_grad()
 def value_maps(
     matches: Tensor, spots: Tensor, headings: Tensor, params: ValueMapParams, known: Tensor
 ) -> Tensor:

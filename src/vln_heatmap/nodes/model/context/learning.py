@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vln_heatmap.nodes.model.context.drawing import drawn_from
+from vln_heatmap.nodes.model.context.grounding import match, value_maps
 from vln_heatmap.nodes.model.context.looking import look
 from vln_heatmap.nodes.model.context.rows import Row, Span, grid_span
 from vln_heatmap.nodes.model.context.speech import say_actions
@@ -90,7 +91,7 @@ def _samples(model: ActionDialogue, batch: Mapping[str, Any]) -> list[_Sample]:
             int(batch["memory_count"][b]),
             batch["points"][b][: counts[b]].numpy(force=True) if "points" in batch else None,
             batch["senses"][b] if "senses" in batch else None,
-            model.matches(viewed[b], texts[b]),
+            match(model, viewed[b], texts[b]),
             batch["spots"][b][: counts[b]] if "spots" in batch else None,
             batch["headings"][b] if "headings" in batch else None,
             batch["task"][b],
@@ -178,7 +179,11 @@ def _senses(model: ActionDialogue, sample: _Sample) -> tuple[Tensor | None, Tens
         )
     steps = torch.arange(len(sample.sensed), device=sample.times.device) + sample.times[sample.remembered]
     known = torch.stack([sample.times <= steps[:, None], sample.times < steps[:, None]])  # [2, S, N]
-    values = model.values(sample.matches, sample.spots, sample.headings[: len(steps)], known)  # [2, S, cells]
+    params = model.action.context.value_map
+    assert params is not None
+    values = value_maps(
+        sample.matches, sample.spots, sample.headings[: len(steps)], params, known
+    )  # [2, S, n]
     felt = model.feel(sample.sensed.expand(2, -1, -1), values)
     return (None, None) if felt is None else (felt[0], felt[1])
 
