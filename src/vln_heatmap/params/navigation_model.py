@@ -186,7 +186,7 @@ class GroundingParams(Params):
     """Learning which words name what is seen, from the names of the things in the walks' views."""
 
     weight: float = Field(1.0, gt=0, le=100, description="in the loss")
-    cells: int = Field(1024, ge=1, le=1_000_000, description="of a batch that are named, drawn at random")
+    cells: int = Field(1024, ge=1, le=1_000_000, description="of a batch that are named, evenly spread")
 
 
 class DialogueStageParams(Params):

@@ -32,9 +32,9 @@ def with_things(stream: FeatureStream, walks: Any, grid: int) -> FeatureStream:
     def compute(wanted: Iterable[str]) -> Iterator[tuple[str, Arrays]]:
         for key, arrays in stream.compute(wanted):
             objects = walks[key].metadata.get("objects", [])
-            yield key, {**arrays, **named_things(arrays["instance"], objects, _FINE * grid)}
+            yield key, {**arrays, **named_things(arrays["instance"], objects, fine_grid(grid))}
 
-    mark = hashlib.sha256(f"{stream.fingerprint} things {_FINE * grid}".encode()).hexdigest()[:16]
+    mark = hashlib.sha256(f"{stream.fingerprint} things {fine_grid(grid)}".encode()).hexdigest()[:16]
     return FeatureStream(mark, stream.ids, compute)
 
 
